@@ -1,0 +1,366 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { VirtualClock } from "../base/clock.ts";
+import { isFailure, OverlayError } from "../base/errors.ts";
+import { networkIdOf } from "../base/networks.ts";
+import { CrawlStore, type NewRun, pendingOf, type StoredVisit } from "./crawl_store.ts";
+import { openDatabase } from "./database.ts";
+import { SCHEMA_VERSION } from "./schema.ts";
+
+const PASSPHRASE = "Test SDF Network ; September 2015";
+const HELLO = {
+  versionStr: "stellar-core 27.1.0 \u0000\ud800 <b>",
+  overlayVersion: 41,
+  overlayMinVersion: 40,
+  ledgerVersion: 27,
+  listeningPort: 11625,
+  networkId: networkIdOf(PASSPHRASE),
+};
+const RUN: NewRun = {
+  toolVersion: "0.1.0",
+  options: { maxNodes: 100, seenSlot: 2n ** 63n },
+  versions: { overlay: 42 },
+  seeds: ["a.example:1", "b.example:1"],
+  budget: null,
+};
+
+function visit(fields: Partial<StoredVisit>): StoredVisit {
+  return {
+    address: "a.example:1",
+    depth: 0,
+    attempt: 1,
+    startedAt: 1_767_225_600_000,
+    durationMs: 12.5,
+    outcome: "reachable",
+    code: null,
+    failure: null,
+    nodeId: null,
+    hello: null,
+    stages: null,
+    rttMs: null,
+    peers: null,
+    retryAt: null,
+    extra: null,
+    ...fields,
+  };
+}
+
+async function inFolder(fn: (path: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "crawl-store-"));
+  try {
+    await fn(join(folder, "x.sqlite"));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** What every store does; `reopen` gives the same store as a later process would see it. */
+type Reopen = (store: CrawlStore) => Promise<CrawlStore>;
+function suite(where: string, make: (path: string, clock: VirtualClock) => Promise<CrawlStore>, reopen: Reopen): void {
+  const run = (name: string, fn: (store: CrawlStore, clock: VirtualClock) => Promise<void> | void) =>
+    test(`CrawlStore (${where}) ${name}`, () =>
+      inFolder(async (path) => {
+        const clock = new VirtualClock();
+        using store = await make(path, clock);
+        await fn(store, clock);
+      }));
+
+  run("gives back a run and its visits", async (first) => {
+    const id = first.startRun(RUN);
+    const full = visit({
+      failure: { code: "peer_rejected", text: "peer \u0007 rejected" },
+      code: "peer_rejected",
+      outcome: "full",
+      nodeId: "GA",
+      hello: HELLO,
+      stages: { tcp: 1.5, hello: 2 },
+      rttMs: 3.25,
+      peers: ["c.example:1", "[2001:db8::1]:2"],
+      extra: { ledger: 5 },
+    });
+    const failed = visit({ address: "b.example:1", outcome: "unreachable", peers: [], retryAt: 1_767_225_700_000 });
+    assert.deepEqual([first.recordVisit(id, full), first.recordVisit(id, failed)], [1, 2]);
+    first.finishRun(id, "interrupted", { counts: { visits: 2 }, limitsHit: ["time"] });
+    const store = await reopen(first);
+    assert.equal(store.networkPassphrase, PASSPHRASE);
+    assert.equal(store.networkId, networkIdOf(PASSPHRASE));
+    const loaded = store.loadRun(id)!;
+    const now = Date.UTC(2026, 0, 1);
+    assert.deepEqual(loaded.run, {
+      ...RUN,
+      id,
+      options: { maxNodes: 100, seenSlot: "9223372036854775808" },
+      startedAt: now,
+      updatedAt: now,
+      endedAt: now,
+      state: "interrupted",
+      counts: { visits: 2 },
+      limitsHit: ["time"],
+    });
+    assert.deepEqual(loaded.visits, [{ ...full, runId: id, seq: 1 }, { ...failed, runId: id, seq: 2 }]);
+    assert.deepEqual(loaded.pending, [
+      { address: "b.example:1", depth: 0, attempts: 1, retryAt: 1_767_225_700_000, advertisedBy: [] },
+      { address: "c.example:1", depth: 1, attempts: 0, retryAt: null, advertisedBy: ["a.example:1"] },
+      { address: "[2001:db8::1]:2", depth: 1, attempts: 0, retryAt: null, advertisedBy: ["a.example:1"] },
+    ]);
+    assert.equal(store.loadRun(id + 1), null);
+    store.close();
+  });
+
+  run("finds the newest run that did not end", (store, clock) => {
+    assert.equal(store.lastInterruptedRun(), null);
+    const killed = store.startRun(RUN), done = store.startRun(RUN), failed = store.startRun(RUN);
+    store.finishRun(done, "done");
+    store.finishRun(failed, "failed");
+    assert.equal(store.lastInterruptedRun()?.id, killed);
+    store.finishRun(killed, "interrupted");
+    assert.equal(store.lastInterruptedRun()?.state, "interrupted");
+    store.resumeRun(killed);
+    const resumed = store.loadRun(killed)!.run;
+    assert.deepEqual([resumed.state, resumed.endedAt, resumed.updatedAt], ["running", null, clock.wallMs()]);
+    store.finishRun(killed, "done");
+    assert.equal(store.lastInterruptedRun(), null);
+    assert.deepEqual(store.runs({ limit: 2 }).map((run) => run.id), [failed, done]);
+  });
+
+  run("keeps the address book, good ones first", async (store, clock) => {
+    const id = store.startRun(RUN);
+    store.recordVisit(id, visit({ nodeId: "GA", peers: ["c.example:1", "d.example:1", "c.example:1"] }));
+    await clock.advance(1000);
+    store.recordVisit(id, visit({ address: "c.example:1", outcome: "full", nodeId: "GC" }));
+    store.recordVisit(id, visit({ address: "d.example:1", outcome: "unreachable", retryAt: 5.5 }));
+    store.recordVisit(id, visit({ address: "d.example:1", outcome: "unreachable", attempt: 2 }));
+    await clock.advance(1000);
+    store.recordVisit(id, visit({ outcome: "unreachable" }));
+    store.addAddresses(["e.example:1", "a.example:1"], "book");
+    const names = (known: { address: string }[]) => known.map(({ address }) => address[0]).join("");
+    assert.equal(names(store.knownAddresses()), "caebd");
+    assert.equal(names(store.knownAddresses({ goodOnly: true })), "ca");
+    assert.equal(names(store.knownAddresses({ limit: 3 })), "cae");
+    const start = clock.wallMs() - 2000;
+    assert.deepEqual(store.knownAddress("a.example:1"), {
+      address: "a.example:1",
+      source: "seed",
+      firstSeenAt: start,
+      lastSeenAt: start + 2000,
+      lastTriedAt: start + 2000,
+      lastGoodAt: start,
+      lastOutcome: "unreachable",
+      lastNodeId: "GA",
+      failures: 1,
+      nextAttemptAt: null,
+    });
+    assert.deepEqual([store.knownAddress("d.example:1")!.failures, store.knownAddress("d.example:1")!.source], [
+      2,
+      "peers",
+    ]);
+    assert.equal(store.knownAddress("none:1"), null);
+  });
+
+  run("keeps nodes and the visits that met them", async (store, clock) => {
+    const id = store.startRun(RUN);
+    store.recordVisit(id, visit({ nodeId: "GA", hello: HELLO }));
+    await clock.advance(10);
+    store.recordVisit(id, visit({ address: "b.example:1", nodeId: "GB" }));
+    await clock.advance(10);
+    store.recordVisit(id, visit({ address: "c.example:1", nodeId: "GA" }));
+    assert.deepEqual(store.knownNodes().map((node) => node.nodeId), ["GA", "GB"]);
+    const node = store.knownNode("GA")!;
+    assert.deepEqual([node.lastAddress, node.hello, node.lastSeenAt - node.firstSeenAt], ["c.example:1", HELLO, 20]);
+    assert.equal(store.knownNode("GX"), null);
+    assert.deepEqual(store.visitsOfNode("GA").map((v) => v.address), ["c.example:1", "a.example:1"]);
+    assert.deepEqual(store.visitsOfNode("GA", { limit: 1 }).length, 1);
+    assert.deepEqual(store.visitsOfAddress("b.example:1").map((v) => v.seq), [2]);
+  });
+
+  run("keeps what validators said when", (store) => {
+    const id = store.startRun(RUN);
+    const seen = (slot: bigint, lagsMs: Record<string, number>) => ({
+      nodeId: "GV",
+      slot,
+      firstAt: 1_767_225_600_000,
+      lagsMs,
+    });
+    store.recordObservation(id, seen(100n, { GA: 0 }));
+    store.recordObservation(id, seen(99n, {}));
+    store.recordObservation(id, seen(2n ** 64n - 1n, {}));
+    store.recordObservation(id, seen(100n, { GA: 0, GB: 12.5 }));
+    assert.deepEqual(store.observations(id), [
+      seen(99n, {}),
+      seen(100n, { GA: 0, GB: 12.5 }),
+      seen(2n ** 64n - 1n, {}),
+    ]);
+  });
+
+  run("purges old runs and addresses", async (store, clock) => {
+    for (let i = 0; i < 3; i++) {
+      const id = store.startRun(RUN);
+      store.recordVisit(id, visit({ peers: [`p${i}.example:1`] }));
+      store.finishRun(id, "done");
+      await clock.advance(1000);
+    }
+    const running = store.startRun({ ...RUN, seeds: [] });
+    const purged = store.purge({ keepRuns: 1, addressesSeenBefore: clock.wallMs() - 1000 });
+    assert.deepEqual(purged, { runs: 2, addresses: 2 });
+    assert.deepEqual(store.runs().map((run) => run.id), [running, running - 1]);
+    assert.equal(store.visitsOfAddress("a.example:1").length, 1);
+  });
+
+  run("stores nothing of a visit that fails", (store) => {
+    const id = store.startRun(RUN);
+    assert.throws(() => store.recordVisit(id + 1, visit({ nodeId: "GA" })), isFailure("db_failed"));
+    assert.equal(store.knownNode("GA"), null);
+  });
+
+  run("stores 2,000 visits in a second", (store) => {
+    const id = store.startRun(RUN);
+    const startedAt = performance.now();
+    for (let i = 0; i < 2000; i++) {
+      const peers = Array.from({ length: 50 }, (_, k) => `10.1.${(i * 7 + k * 13) % 250}.${k}:11625`);
+      store.recordVisit(
+        id,
+        visit({ address: `10.0.${i >> 8}.${i & 255}:11625`, nodeId: `G${i}`, hello: HELLO, peers }),
+      );
+    }
+    const elapsedMs = performance.now() - startedAt;
+    // The goal is one second; a loaded machine gets more before this fails.
+    assert.ok(elapsedMs < 5000, `${elapsedMs} ms`);
+    assert.equal(store.loadRun(id)!.visits.length, 2000);
+  });
+}
+
+suite("memory", (_path, clock) => CrawlStore.open(":memory:", { networkPassphrase: PASSPHRASE, clock }), (store) => {
+  return Promise.resolve(store);
+});
+let lastPath = "";
+suite("file", (path, clock) => CrawlStore.open(lastPath = path, { networkPassphrase: PASSPHRASE, clock }), (store) => {
+  store.close();
+  return CrawlStore.open(lastPath, { readonly: true });
+});
+
+test("CrawlStore.open refuses the database of another network", () =>
+  inFolder(async (path) => {
+    (await CrawlStore.open(path, { networkPassphrase: PASSPHRASE })).close();
+    await assert.rejects(CrawlStore.open(path, { networkPassphrase: "Other" }), (error: OverlayError) => {
+      assert.ok(isFailure("db_failed")(error));
+      assert.match(error.message, /belongs to network 'Test SDF Network ; September 2015', not 'Other'/);
+      return true;
+    });
+    using same = await CrawlStore.open(path);
+    assert.equal(same.networkPassphrase, PASSPHRASE);
+    await assert.rejects(CrawlStore.open(":memory:"), isFailure("db_failed"));
+  }));
+
+test("CrawlStore.open refuses a newer schema with a hint", () =>
+  inFolder(async (path) => {
+    (await CrawlStore.open(path, { networkPassphrase: PASSPHRASE })).close();
+    {
+      using db = await openDatabase(path);
+      db.exec(`PRAGMA user_version = ${SCHEMA_VERSION + 5}`);
+    }
+    await assert.rejects(CrawlStore.open(path, { networkPassphrase: PASSPHRASE }), (error: OverlayError) => {
+      assert.ok(isFailure("db_newer_schema")(error));
+      assert.match(error.hint, /update/);
+      return true;
+    });
+  }));
+
+test("CrawlStore can be read by another connection while a run writes", () =>
+  inFolder(async (path) => {
+    using writer = await CrawlStore.open(path, { networkPassphrase: PASSPHRASE });
+    const id = writer.startRun(RUN);
+    using reader = await CrawlStore.open(path, { networkPassphrase: PASSPHRASE, readonly: true });
+    for (let i = 1; i <= 20; i++) {
+      writer.recordVisit(id, visit({ address: `v${i}.example:1` }));
+      assert.equal(reader.loadRun(id)!.visits.length, i);
+    }
+    assert.throws(() => reader.startRun(RUN), isFailure("db_failed"));
+  }));
+
+test("pendingOf gives every address learned and not done, as a simple model does", () => {
+  const arbAddress = fc.constantFrom("a:1", "b:1", "c:1", "d:1", "e:1", "f:1");
+  const arbVisit = fc.record({
+    address: arbAddress,
+    peers: fc.option(fc.array(arbAddress, { maxLength: 3 })),
+    retryAt: fc.option(fc.nat()),
+  });
+  fc.assert(
+    fc.property(fc.uniqueArray(arbAddress, { maxLength: 2 }), fc.array(arbVisit, { maxLength: 12 }), (seeds, rows) => {
+      const visits = rows.map((row) => visit(row));
+      const learned = new Set([...seeds, ...visits.flatMap((v) => [v.address, ...(v.peers ?? [])])]);
+      const isDone = (address: string) => visits.findLast((v) => v.address === address)?.retryAt === null;
+      const pending = pendingOf(seeds, visits);
+      assert.deepEqual(pending.map((p) => p.address), [...learned].filter((address) => !isDone(address)));
+      for (const { address, advertisedBy } of pending) {
+        const givers = visits.filter((v) => v.peers?.includes(address)).map((v) => v.address);
+        assert.deepEqual(advertisedBy, [...new Set(givers)]);
+      }
+    }),
+  );
+});
+
+const WRITER = fileURLToPath(new URL("./crawl_store_test_writer.ts", import.meta.url));
+
+/** Starts the writer in a process of this runtime. */
+function startWriter(path: string, round: number) {
+  const runner = process.versions.bun !== undefined
+    ? ["run"]
+    : process.versions.deno !== undefined
+    ? ["run", "-A"]
+    : [];
+  const child = spawn(process.execPath, [...runner, WRITER, path, String(round)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let printed = "";
+  let onFirst = () => {};
+  const first = new Promise<void>((resolve) => onFirst = resolve);
+  child.stdout.on("data", (chunk) => {
+    printed += chunk;
+    onFirst();
+  });
+  const ended = new Promise<void>((resolve) => child.on("close", () => (onFirst(), resolve())));
+  return { child, first, ended, lines: () => printed.split("\n").slice(0, -1) };
+}
+
+test("CrawlStore keeps every visit it reported when its process is killed", () =>
+  inFolder(async (path) => {
+    for (let round = 0; round < 10; round++) {
+      const writer = startWriter(path, round);
+      await writer.first;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 150));
+      writer.child.kill("SIGKILL");
+      await writer.ended;
+      const lines = writer.lines();
+      assert.ok(lines.length > 0, `round ${round}`);
+
+      using store = await CrawlStore.open(path, { networkPassphrase: "Killed ; 2026" });
+      const run = store.lastInterruptedRun()!;
+      assert.deepEqual([run.state, run.options], ["running", { round: String(round) }]);
+      const loaded = store.loadRun(run.id)!;
+      const stored = loaded.visits.map((v) => v.address);
+      assert.deepEqual(stored.slice(0, lines.length), lines);
+      assert.ok(stored.length <= lines.length + 1, `${stored.length} stored, ${lines.length} printed`);
+      assert.equal(loaded.pending[0].address, "10.0.0.0:1");
+      assert.ok(loaded.pending.length > 50);
+    }
+    using db = await openDatabase(path, { readonly: true });
+    assert.equal(db.prepare("PRAGMA integrity_check").get()!.integrity_check, "ok");
+  }));
+
+test("CrawlStore.open works for several processes that make the file at once", () =>
+  inFolder(async (path) => {
+    const writers = [1, 2, 3, 4].map((round) => startWriter(path, round));
+    await Promise.all(writers.map((writer) => writer.first));
+    for (const writer of writers) writer.child.kill("SIGKILL");
+    await Promise.all(writers.map((writer) => writer.ended));
+    using store = await CrawlStore.open(path, { networkPassphrase: "Killed ; 2026" });
+    assert.equal(store.runs().length, 4);
+    for (const writer of writers) assert.ok(writer.lines().length > 0);
+  }));
