@@ -86,7 +86,8 @@ export function decodeText(bytes: Uint8Array): string {
 
 // Control characters, DEL, C1 controls, bidirectional overrides, zero-width and line separators, and the replacement character.
 // XDR text keeps bytes that are not UTF-8 as U+DC80..U+DCFF (see xdr.ts); they show as the byte they are.
-const UNSAFE = /[\ud800-\udfff](?![\udc00-\udfff])|[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff0-\uffff]|\\/g;
+const UNSAFE =
+  /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]|[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff0-\uffff]|\\/g;
 
 /**
  * Makes text from a remote harmless to show: controls, terminal escapes and invisible characters become `\xNN` or `\u{NNNN}`,
@@ -96,6 +97,7 @@ export function escapeRemoteText(text: string): string {
   return text.replace(UNSAFE, (c) => {
     if (c === "\\") return "\\\\";
     const code = c.codePointAt(0)!;
+    if (code >= 0xdc80 && code <= 0xdcff) return `\\x${HEX[code - 0xdc00]}`;
     return code < 256 ? `\\x${HEX[code]}` : `\\u{${code.toString(16)}}`;
   });
 }

@@ -106,7 +106,8 @@ const FACTS: Table<string> = {
   frame_malformed: (f) => `malformed frame during ${f.stage}: ${f.reason}`,
   xdr_invalid: (f) => `at ${f.path}: ${f.reason}`,
   protocol_violation: (f) => f.reason,
-  not_stellar: (f) => `not a Stellar node${f.looksLike === "unknown" ? "" : `: it speaks ${f.looksLike.toUpperCase()}`}`,
+  not_stellar: (f) =>
+    `not a Stellar node${f.looksLike === "unknown" ? "" : `: it speaks ${f.looksLike.toUpperCase()}`}`,
   no_answer: (f) => `accepted the connection and said nothing for ${f.afterMs} ms`,
   connection_lost: (f) => `the connection ${f.reset ? "was reset" : "ended"} (${f.reason})`,
   idle_timeout: (f) => `nothing read or written for ${f.afterMs} ms`,
@@ -150,15 +151,18 @@ const HINTS: Table<string> = {
   already_connected: () =>
     "another connection with this identity is open there; close it, or connect without --seed-file to get a fresh identity",
   bad_listening_port: () => "announce a port from 1 to 65535",
-  flow_control_refused: () => "the peer wants byte flow control (flag 200); this tool always sends it, so a proxy may alter frames",
-  peer_rejected: () => "the node works but has no free slot (MAX_ADDITIONAL_PEER_CONNECTIONS); its identity and addresses are known",
+  flow_control_refused: () =>
+    "the peer wants byte flow control (flag 200); this tool always sends it, so a proxy may alter frames",
+  peer_rejected: () =>
+    "the node works but has no free slot (MAX_ADDITIONAL_PEER_CONNECTIONS); its identity and addresses are known",
   dropped_by_remote: (f) =>
     f.text === "dropped by user"
       ? "its operator dropped us (droppeer); a ban may follow"
       : f.text === "shutdown"
       ? "the node is stopping; try again later"
       : "the text is the node's own; look at its log for the same moment",
-  auth_refused: () => "something between the two ends alters or repeats frames (a proxy?), or the implementations disagree",
+  auth_refused: () =>
+    "something between the two ends alters or repeats frames (a proxy?), or the implementations disagree",
   network_mismatch: (f) => `choose it with --network ${/^[a-z]+$/.test(f.theirs) ? f.theirs : "'" + f.theirs + "'"}`,
   version_mismatch: () => "leave --overlay-min and --overlay-version out to accept every released version",
   bad_cert: (f) =>
@@ -184,12 +188,14 @@ const HINTS: Table<string> = {
   local_close: () => "",
   db_newer_schema: () => "update stellar-overlay, or choose another file with --db",
   db_failed: () => "check the disk and the permissions, or choose another file with --db",
-  config_invalid: () => "stellar-core's own example configuration shows the form",
+  config_invalid: () =>
+    "see --help of the command for the form; for a stellar-core configuration its example file shows it",
   file_unreadable: () => "check the path and its permissions",
   file_unwritable: () => "check the folder, its permissions and the free space",
   seed_invalid: () => "the file holds one S... secret on a line of its own; stellar-core gen-seed makes one",
   seed_file_exposed: (f) => `make it private: chmod 600 ${f.path}`,
-  no_seeds: () => "give host:port arguments, --config stellar-core.cfg, or a --network with built-in seeds (pubnet, testnet, futurenet)",
+  no_seeds: () =>
+    "give host:port arguments, --config stellar-core.cfg, or a --network with built-in seeds (pubnet, testnet, futurenet)",
   nothing_to_resume: () => "start one without --resume; `--db` chooses another database",
   port_in_use: () => "choose another port, or stop what listens there",
   invalid_argument: () => "see --help",

@@ -1,0 +1,214 @@
+/**
+ * A network inside one process: hosts with addresses of their own, links with delay, addresses that refuse, swallow or do
+ * not exist. With a VirtualClock a whole network runs in milliseconds, and twice the same.
+ */
+import type { Clock } from "../base/clock.ts";
+import { type Failure, OverlayError } from "../base/errors.ts";
+import type {
+  DialHandlers,
+  Dialing,
+  Endpoint,
+  Listener,
+  Resolver,
+  Socket,
+  SocketEnd,
+  SocketHandlers,
+  Transport,
+} from "./transport.ts";
+
+/** What happens to a dial to an address where nothing listens. */
+export type Fate = "refused" | "unreachable" | "swallowed";
+
+/** Options of a {@link MemoryNetwork}. */
+export interface MemoryNetworkOptions {
+  clock: Clock;
+  /** One-way delay in ms between two hosts; 0 by default. It must not change during a connection. */
+  delayMs?: (from: string, to: string) => number;
+  /** Fate of a dial that meets no listener; refused by default. */
+  fate?: (to: Endpoint) => Fate;
+  /** Host names and their addresses. */
+  names?: Record<string, string[]>;
+}
+
+/** The simulated network. Every host reaches it through {@link transport}. */
+export class MemoryNetwork implements Resolver {
+  readonly clock: Clock;
+  readonly #delayMs: (from: string, to: string) => number;
+  readonly #fate: (to: Endpoint) => Fate;
+  readonly #names: Record<string, string[]>;
+  readonly #listeners = new Map<string, (socket: Socket) => void>();
+  #nextPort = 40_000;
+
+  constructor(options: MemoryNetworkOptions) {
+    this.clock = options.clock;
+    this.#delayMs = options.delayMs ?? (() => 0);
+    this.#fate = options.fate ?? (() => "refused");
+    this.#names = options.names ?? {};
+  }
+
+  /** The network as the host with address `host` sees it. */
+  transport(host: string): Transport {
+    return {
+      dial: (to, options, handlers) => this.#dial(host, to, options.timeoutMs, handlers),
+      listen: (at, onSocket) => this.#listen(at, onSocket),
+    };
+  }
+
+  resolve(host: string): Promise<string[]> {
+    if (/^[0-9.]+$/.test(host) || host.includes(":")) return Promise.resolve([host]);
+    const found = this.#names[host];
+    if (found !== undefined) return Promise.resolve(found);
+    return Promise.reject(new OverlayError({ code: "dns_failed", host, reason: "ENOTFOUND" }));
+  }
+
+  #listen(at: Endpoint, onSocket: (socket: Socket) => void): Promise<Listener> {
+    const port = at.port === 0 ? this.#nextPort++ : at.port;
+    const key = keyOf({ host: at.host, port });
+    if (this.#listeners.has(key)) return Promise.reject(new OverlayError({ code: "port_in_use", address: key }));
+    this.#listeners.set(key, onSocket);
+    return Promise.resolve({
+      address: { host: at.host, port },
+      close: () => {
+        this.#listeners.delete(key);
+        return Promise.resolve();
+      },
+    });
+  }
+
+  #dial(from: string, to: Endpoint, timeoutMs: number, handlers: DialHandlers): Dialing {
+    const delayMs = this.#delayMs(from, to.host);
+    let open = true;
+    const after = (ms: number, act: () => void) =>
+      this.clock.setTimer(ms, () => {
+        if (!open) return;
+        open = false;
+        act();
+      });
+    const fail = (ms: number, failure: Failure) => after(ms, () => handlers.onFail(failure));
+    const address = keyOf(to);
+    const accept = this.#listeners.get(address);
+    const local = { host: from, port: this.#nextPort++ };
+    if (accept !== undefined && 2 * delayMs <= timeoutMs) {
+      after(2 * delayMs, () => {
+        const near = new MemorySocket(this.clock, to, local, delayMs);
+        const far = new MemorySocket(this.clock, local, to, this.#delayMs(to.host, from));
+        near.other = far;
+        far.other = near;
+        accept(far);
+        handlers.onConnect(near);
+      });
+    } else {
+      const fate = accept !== undefined ? "swallowed" : this.#fate(to);
+      if (fate === "refused" && 2 * delayMs <= timeoutMs) fail(2 * delayMs, { code: "connect_refused", address });
+      else if (fate === "unreachable") fail(delayMs, { code: "connect_unreachable", address, reason: "EHOSTUNREACH" });
+      else fail(timeoutMs, { code: "connect_timeout", address, afterMs: timeoutMs });
+    }
+    return { cancel: () => void (open = false) };
+  }
+}
+
+/** Aborts a simulated stream as a reset does: what is under way is lost, and both ends hear of it. */
+export function resetStream(socket: Socket): void {
+  if (!(socket instanceof MemorySocket)) throw new TypeError("not a simulated stream");
+  socket.reset();
+}
+
+class MemorySocket implements Socket {
+  other!: MemorySocket;
+  readonly #clock: Clock;
+  readonly #delayMs: number;
+  #handlers: SocketHandlers | null = null;
+  #paused = false;
+  /** What arrived while paused, in order. BOUNDED: by what the other side writes, as a test wants it. */
+  readonly #held: (Uint8Array | SocketEnd)[] = [];
+  #closed = false;
+  #shut = false;
+  #received = false;
+  #wrote = false;
+  /** The other side took bytes of ours. */
+  #delivered = false;
+
+  constructor(clock: Clock, readonly remote: Endpoint, readonly local: Endpoint, delayMs: number) {
+    this.#clock = clock;
+    this.#delayMs = delayMs;
+  }
+
+  attach(handlers: SocketHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  write(bytes: Uint8Array, onWritten?: () => void): void {
+    if (this.#closed || this.#shut) return;
+    this.#wrote = true;
+    this.#clock.setTimer(this.#delayMs, () => this.other.#receive(bytes));
+    if (onWritten !== undefined) this.#clock.setTimer(0, () => this.#closed ? undefined : onWritten());
+  }
+
+  get unsentBytes(): number {
+    return 0;
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#clock.setTimer(0, () => this.#giveHeld());
+  }
+
+  shutdown(): void {
+    if (this.#closed || this.#shut) return;
+    this.#shut = true;
+    this.#clock.setTimer(this.#delayMs, () => this.other.#receive({ how: "eof", reason: "" }));
+  }
+
+  destroy(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#handlers = null;
+    if (!this.#shut) this.#clock.setTimer(this.#delayMs, () => this.other.#receive({ how: "eof", reason: "" }));
+  }
+
+  /** Ends both sides at once. */
+  reset(): void {
+    const end: SocketEnd = { how: "reset", reason: "ECONNRESET" };
+    for (const side of [this, this.other]) {
+      side.#held.length = 0;
+      side.#paused = false;
+      side.#clock.setTimer(0, () => side.#receive(end));
+    }
+  }
+
+  #giveHeld(): void {
+    while (!this.#paused && this.#held.length > 0) this.#give(this.#held.shift()!);
+  }
+
+  #receive(item: Uint8Array | SocketEnd): void {
+    if (this.#paused || this.#held.length > 0) this.#held.push(item);
+    else this.#give(item);
+  }
+
+  #give(item: Uint8Array | SocketEnd): void {
+    if (this.#closed || this.#handlers === null) return;
+    if (item instanceof Uint8Array) {
+      this.#received = true;
+      this.other.#delivered = true;
+      this.#handlers.onData(item);
+      return;
+    }
+    const handlers = this.#handlers;
+    this.#closed = true;
+    this.#handlers = null;
+    // A reset before the first byte counts as unread, as it does for TCP, where nobody can tell.
+    const unread = !this.#received && this.#wrote && (item.how === "reset" || (item.how === "eof" && !this.#delivered));
+    handlers.onEnd(unread ? { how: "unread", reason: "ECONNRESET" } : item);
+    // Both directions are closed once the end was seen, as our TCP sockets do.
+    this.#clock.setTimer(this.#delayMs, () => this.other.#receive({ how: "eof", reason: "" }));
+  }
+}
+
+function keyOf(at: Endpoint): string {
+  return at.host.includes(":") ? `[${at.host}]:${at.port}` : `${at.host}:${at.port}`;
+}
