@@ -2,6 +2,7 @@
  * What all connections of one identity share: its Curve25519 key, its current certificate, and what was already computed for
  * the nodes it met. Source: stellar-core PeerAuth.cpp, PeerAuth.h.
  */
+import { Buffer } from "node:buffer";
 import type { Clock } from "../base/clock.ts";
 import { concatBytes } from "../base/bytes.ts";
 import type { Random } from "../base/random.ts";
@@ -19,7 +20,8 @@ export const MAX_VERIFIED_CERTS = 16_384;
 
 /** A text with one character per byte: a quick and exact key for a Map. */
 function textKey(...parts: Uint8Array[]): string {
-  return String.fromCharCode(...concatBytes(...parts));
+  const all = concatBytes(...parts);
+  return Buffer.from(all.buffer, all.byteOffset, all.length).toString("latin1");
 }
 
 /** A map that forgets what was not asked for lately. BOUNDED: two generations; when the young one is full the old one goes. */
