@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { concatBytes, encodeText, toHex } from "../../overlay/base/bytes.ts";
+import { VirtualClock } from "../../overlay/base/clock.ts";
+import { isFailure } from "../../overlay/base/errors.ts";
+import { networkIdOf, sha256, signingKey } from "../../overlay/crypto/primitives.ts";
+import { encodeNodeId } from "../../overlay/crypto/strkey.ts";
+import { encodeMessage, MessageType } from "../../overlay/wire/messages.ts";
+import { type ScpPledges, type ScpQuorumSet, scpQuorumSet, scpStatement } from "../../overlay/wire/types.ts";
+import { encode } from "../../overlay/wire/xdr.ts";
+import { ScpObserver } from "./scp_observer.ts";
+
+const NETWORK = networkIdOf("observer");
+const keys = Array.from({ length: 5 }, (_, i) => signingKey(sha256(encodeText(`observer ${i}`))));
+const ids = keys.map((key) => encodeNodeId(key.publicKey));
+const SET: ScpQuorumSet = { threshold: 3, validators: keys.map((key) => key.publicKey), innerSets: [] };
+const SET_HASH = sha256(encode(scpQuorumSet, SET));
+const SET_MESSAGE = encodeMessage({ type: "scpQuorumset", qSet: SET });
+
+/** A statement of node `who`; its value is no StellarValue. */
+function statement(
+  who: number,
+  slot: bigint,
+  kind: "nominate" | "externalize",
+  options: { network?: Uint8Array; salt?: number } = {},
+) {
+  const value = encodeText(`no value ${slot} ${options.salt ?? 0}`);
+  const pledges: ScpPledges = kind === "nominate"
+    ? { type: kind, nominate: { quorumSetHash: SET_HASH, votes: [value], accepted: [] } }
+    : { type: kind, externalize: { commit: { counter: 1, value }, nH: 1, commitQuorumSetHash: SET_HASH } };
+  const body = { nodeId: keys[who].publicKey, slotIndex: slot, pledges };
+  const signed = concatBytes(options.network ?? NETWORK, new Uint8Array([0, 0, 0, 1]), encode(scpStatement, body));
+  return encodeMessage({ type: "scpMessage", envelope: { statement: body, signature: keys[who].sign(signed) } });
+}
+
+function setUp(listeners: number[] = [0]) {
+  const clock = new VirtualClock();
+  const observer = new ScpObserver({ networkId: NETWORK, clock });
+  const asked: { by: string; hash: string }[] = [];
+  const add = (who: number) =>
+    observer.addPeer({ nodeId: ids[who], askQuorumSet: (hash) => asked.push({ by: ids[who], hash: toHex(hash) }) > 0 });
+  for (const who of listeners) add(who);
+  const hear = (from: number, message: Uint8Array) =>
+    observer.onScpMessage(ids[from], message, clock.nowMs(), clock.wallMs());
+  return { clock, observer, asked, add, hear };
+}
+
+test("ScpObserver measures lags of live slots and none of what is replayed", async () => {
+  const { clock, observer, add, hear } = setUp([0]);
+  for (const slot of [10n, 11n]) for (const who of [1, 2, 3]) hear(0, statement(who, slot, "externalize"));
+  await clock.advance(2000);
+  hear(0, statement(1, 12n, "nominate"));
+  hear(0, statement(1, 12n, "externalize"));
+  await clock.advance(30);
+  hear(0, statement(2, 12n, "externalize"));
+  hear(0, statement(2, 12n, "externalize"));
+  await clock.advance(4000);
+  // A peer that joins now tells its memory: node 3 said 12 long ago, but it did not reach us.
+  add(4);
+  hear(4, statement(3, 12n, "externalize"));
+  hear(4, statement(1, 12n, "externalize"));
+  await clock.advance(50);
+  hear(0, statement(3, 13n, "externalize"));
+  await clock.advance(7);
+  hear(4, statement(1, 13n, "externalize"));
+  await clock.advance(3);
+  hear(0, statement(1, 13n, "externalize"));
+  const { nodes, slots, observations } = observer.snapshot();
+  assert.deepEqual(slots.map(({ slot, firstNodeId }) => [slot, firstNodeId]), [[12n, ids[1]], [13n, ids[3]]]);
+  assert.deepEqual(nodes.get(ids[1])!.lagsMs, [0, 7]);
+  assert.deepEqual(nodes.get(ids[2])!.lagsMs, [30]);
+  assert.deepEqual(nodes.get(ids[3])!.lagsMs, [0]);
+  const seen = observations.find((row) => row.nodeId === ids[1] && row.slot === 13n)!;
+  assert.deepEqual(seen.lagsMs, { [ids[4]]: 7, [ids[0]]: 10 });
+});
+
+test("ScpObserver tells latest slots, statements, who validates, who relays, who is missing", async () => {
+  const { clock, observer, hear } = setUp([0, 1]);
+  hear(0, statement(0, 20n, "externalize"));
+  hear(1, statement(2, 20n, "externalize"));
+  hear(1, statement(2, 20n, "nominate"));
+  hear(1, statement(3, 5n, "externalize"));
+  hear(1, statement(0, 21n, "nominate"));
+  hear(1, statement(1, 21n, "nominate"));
+  observer.onQuorumSet(ids[0], SET_MESSAGE);
+  await clock.advance(0);
+  const { nodes, relaying, missing, quorumSets, listened } = observer.snapshot();
+  assert.deepEqual(listened, [ids[0], ids[1]]);
+  assert.deepEqual([...relaying], [ids[1]]);
+  assert.deepEqual(missing, [ids[4]]);
+  assert.deepEqual([nodes.get(ids[0])!.lastSlot, nodes.get(ids[0])!.lastStatement], [21n, "nominate"]);
+  assert.deepEqual([nodes.get(ids[2])!.lastSlot, nodes.get(ids[2])!.lastStatement], [20n, "externalize"]);
+  assert.deepEqual(ids.slice(0, 4).map((id) => nodes.get(id)!.validating), [true, true, true, false]);
+  assert.deepEqual(quorumSets.get(toHex(SET_HASH)), { threshold: 3, validators: ids, innerSets: [] });
+});
+
+test("ScpObserver believes signatures only, and verifies a message once", () => {
+  const { observer, hear } = setUp();
+  const foreign = statement(1, 3n, "externalize", { network: networkIdOf("another") });
+  const altered = statement(1, 3n, "externalize");
+  altered[altered.length - 1] ^= 1;
+  for (const message of [foreign, foreign, altered, altered]) hear(0, message);
+  for (let i = 0; i < 5; i++) hear(0, statement(2, 3n, "externalize"));
+  const { nodes, badSignatures, messages, distinctMessages, relaying } = observer.snapshot();
+  assert.deepEqual([...nodes.keys()], [ids[2]]);
+  assert.deepEqual([messages, distinctMessages, badSignatures], [9, 3, 2]);
+  assert.deepEqual([...relaying], [ids[0]]);
+});
+
+test("ScpObserver throws xdr_invalid for bytes that are no SCP_MESSAGE, and ignores peers it does not listen to", () => {
+  const { observer, hear } = setUp();
+  assert.throws(() => hear(0, statement(1, 3n, "nominate").subarray(0, 60)), isFailure("xdr_invalid"));
+  hear(3, statement(1, 3n, "nominate"));
+  assert.equal(observer.snapshot().nodes.size, 0);
+});
+
+test("ScpObserver asks for a quorum set until a peer has it: DONT_HAVE, silence, departure, arrival", async () => {
+  const { clock, observer, asked, add, hear } = setUp([0, 1, 2]);
+  const hash = toHex(SET_HASH);
+  const dontHave = encodeMessage({ type: "dontHave", dontHave: { type: MessageType.scpQuorumset, reqHash: SET_HASH } });
+  hear(1, statement(3, 1n, "nominate"));
+  assert.deepEqual(asked, [{ by: ids[1], hash }], "first the peer that relayed it");
+  observer.onDontHave(ids[0], dontHave);
+  assert.equal(asked.length, 1, "only the answer of the one that was asked counts");
+  observer.onDontHave(ids[1], dontHave);
+  assert.equal(asked[1].by, ids[0]);
+  await clock.advance(1499);
+  assert.equal(asked.length, 2);
+  await clock.advance(1);
+  assert.equal(asked[2].by, ids[2]);
+  observer.removePeer(ids[2]);
+  assert.equal(asked.length, 3);
+  assert.deepEqual(observer.snapshot().unknownQuorumSets, [hash]);
+  add(4);
+  assert.equal(asked[3].by, ids[4]);
+  const forged = encodeMessage({ type: "scpQuorumset", qSet: { ...SET, threshold: 1 } });
+  assert.equal(observer.onQuorumSet(ids[4], forged), false, "another set has another hash");
+  assert.equal(observer.onQuorumSet(ids[0], SET_MESSAGE), true, "a late answer is as good");
+  assert.equal(observer.onQuorumSet(ids[4], SET_MESSAGE), false);
+  await clock.advance(10_000);
+  assert.equal(asked.length, 4);
+  assert.deepEqual(observer.snapshot().unknownQuorumSets, []);
+});
+
+test("ScpObserver stays bounded when one node signs for a thousand slots and many values", () => {
+  const { observer, hear } = setUp();
+  for (let slot = 0n; slot < 1500n; slot++) hear(0, statement(1, slot, "externalize"));
+  for (let salt = 1; salt < 200; salt++) hear(0, statement(1, 7n, "externalize", { salt }));
+  const { nodes, slots } = observer.snapshot();
+  assert.equal(nodes.size, 1);
+  assert.ok(slots.length <= 1024);
+});
