@@ -1,0 +1,115 @@
+/** The command table, and what happens around every command: context, interruption, errors, exit status. */
+import process from "node:process";
+import { Command, CommanderError } from "commander";
+import { systemClock } from "../overlay/base/clock.ts";
+import { describeFailure, OverlayError } from "../overlay/base/errors.ts";
+import { escapeRemoteText } from "../overlay/base/bytes.ts";
+import { systemRandom } from "../overlay/base/random.ts";
+import { VERSION } from "../overlay/base/version.ts";
+import { systemResolver, TcpTransport } from "../overlay/transport/tcp.ts";
+import { addConnect } from "./commands/connect.ts";
+import { addCrawl } from "./commands/crawl.ts";
+import { addSimulate } from "./commands/simulate.ts";
+import { type CliContext, EXIT, type ExitCode } from "./context.ts";
+import { UsageError } from "./flags.ts";
+import { processIo } from "./io.ts";
+
+/** Runs a command's action with a context; its result is the exit status. */
+export type Start = (run: (ctx: CliContext) => Promise<ExitCode>) => Promise<void>;
+
+const EXIT_STATUS_HELP = `
+Exit status:
+  0    done
+  1    failed: nothing asked for could be had
+  2    wrong usage
+  3    partial: a result was printed, but some targets failed or a limit was hit
+  4    no usable seed to start a crawl from
+  130  interrupted; what was known is printed
+  (docs/exit-codes.md)`;
+
+const EXAMPLES = `
+Examples:
+  stellar-overlay connect core-testnet1.stellar.org --network testnet
+  stellar-overlay crawl --network testnet --listen 10
+  stellar-overlay crawl --network pubnet --json --out pubnet.json
+  stellar-overlay simulate --nodes 60 &  stellar-overlay crawl --network local 127.0.0.2:11625`;
+
+/** The whole command line. `start` gives actions their context. */
+export function buildProgram(start: Start): Command {
+  const program = new Command("stellar-overlay")
+    .description("Shows what the Stellar peer-to-peer network looks like from where you stand.")
+    .version(`stellar-overlay ${VERSION}`, "-V, --version", "print name and version")
+    .helpOption("-h, --help", "print help")
+    .helpCommand("help [command]", "print help of a command")
+    .exitOverride()
+    .showHelpAfterError("(see --help)")
+    .configureHelp({ showGlobalOptions: false, helpWidth: Math.min(process.stdout.columns ?? 100, 110) })
+    .addHelpText("after", EXIT_STATUS_HELP)
+    .addHelpText("after", EXAMPLES);
+  addConnect(program, start);
+  addCrawl(program, start);
+  addSimulate(program, start);
+  for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);
+  return program;
+}
+
+/** Parses and runs one command line, then ends the process with its status. Streams are flushed: all writes are synchronous. */
+export async function main(argv: string[]): Promise<void> {
+  const interruption = new AbortController();
+  const io = processIo(process.env, () => process.exit(EXIT.ok));
+  const ctx: CliContext = {
+    io,
+    clock: systemClock,
+    random: systemRandom,
+    transport: new TcpTransport(),
+    resolver: systemResolver,
+    env: process.env,
+    signal: interruption.signal,
+  };
+  const onSignal = () => {
+    if (interruption.signal.aborted) process.exit(EXIT.interrupted);
+    interruption.abort();
+    if (io.errIsTerminal) io.err("\nfinishing; press Ctrl-C again to stop now\n");
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+
+  let status: ExitCode = EXIT.ok;
+  const program = buildProgram(async (run) => {
+    const { initPrimitives } = await import("../overlay/crypto/primitives.ts");
+    await initPrimitives();
+    status = await run(ctx);
+  });
+  try {
+    if (argv.length === 0) {
+      program.outputHelp({ error: true });
+      status = EXIT.usage;
+    } else {
+      await program.parseAsync(argv, { from: "user" });
+    }
+  } catch (error) {
+    status = reportError(error, ctx);
+  }
+  process.exit(status);
+}
+
+/** Prints an error as facts and hint on stderr; returns the exit status it means. */
+export function reportError(error: unknown, ctx: CliContext): ExitCode {
+  const { io } = ctx;
+  // commander has printed its own message; help and version are no errors.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error instanceof UsageError) {
+    io.err(`error: ${escapeRemoteText(error.message)}\n${hintLine(error.hint)}`);
+    return EXIT.usage;
+  }
+  if (error instanceof OverlayError) {
+    io.err(`error: ${escapeRemoteText(describeFailure(error.failure))} (${error.code})\n${hintLine(error.hint)}`);
+    return error.code === "no_seeds" ? EXIT.noSeeds : error.code === "invalid_argument" ? EXIT.usage : EXIT.failed;
+  }
+  io.err(`error: unexpected: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
+  return EXIT.failed;
+}
+
+function hintLine(hint: string): string {
+  return hint === "" ? "" : `  hint: ${hint}\n`;
+}

@@ -1,0 +1,53 @@
+/** What a command receives instead of reaching for the process: streams, time, randomness, the network, interruption. */
+import type { Clock } from "../overlay/base/clock.ts";
+import type { Random } from "../overlay/base/random.ts";
+import type { Resolver, Transport } from "../overlay/transport/transport.ts";
+
+/** Documented exit statuses; see docs/exit-codes.md. */
+export const EXIT = {
+  /** Everything asked for was done. */
+  ok: 0,
+  /** Nothing asked for could be had. */
+  failed: 1,
+  /** The command line is wrong. */
+  usage: 2,
+  /** A result was printed, but some targets failed or a limit was hit. */
+  partial: 3,
+  /** No usable seed to start a crawl from. */
+  noSeeds: 4,
+  /** Interrupted; what was known is printed. */
+  interrupted: 130,
+} as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** The two output streams and what is known about their readers. */
+export interface Io {
+  /** Result text on stdout. */
+  out(text: string): void;
+  /** Progress, warnings and hints on stderr. */
+  err(text: string): void;
+  /** All of stdin, as text. */
+  readInput(): Promise<string>;
+  readonly outIsTerminal: boolean;
+  readonly errIsTerminal: boolean;
+  readonly inIsTerminal: boolean;
+  /** Columns of the terminal; undefined on a pipe. */
+  readonly columns: number | undefined;
+  /** Whether stdout, or stderr, may carry colour. */
+  readonly outColour: boolean;
+  readonly errColour: boolean;
+  /** The reader of stdout has gone. */
+  readonly outClosed: boolean;
+}
+
+/** The outside world of a command. */
+export interface CliContext {
+  io: Io;
+  clock: Clock;
+  random: Random;
+  transport: Transport;
+  resolver: Resolver;
+  env: Record<string, string | undefined>;
+  /** Set by the first Ctrl-C or SIGTERM: finish and print what is known. */
+  signal: AbortSignal;
+}

@@ -1,0 +1,160 @@
+/** Values of flags: durations, counts, networks, secrets, target lists. Wrong ones are `UsageError`s that name the flag. */
+import { readFileSync, statSync } from "node:fs";
+import { InvalidArgumentError, Option } from "commander";
+import { OverlayError } from "../overlay/base/errors.ts";
+import { type Network, NETWORKS, resolveNetwork } from "../overlay/base/networks.ts";
+import { parseTarget, type Target } from "../overlay/base/peer_address.ts";
+import { decodeSecretSeed } from "../overlay/crypto/strkey.ts";
+import type { CliContext } from "./context.ts";
+
+/** The command line is wrong: printed with a pointer to --help, exit status 2. */
+export class UsageError extends Error {
+  constructor(message: string, readonly hint = "see --help") {
+    super(message);
+    this.name = "UsageError";
+  }
+}
+
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** Reads `5`, `5s`, `500ms`, `2m`, `1h` as milliseconds; a bare number is seconds. For commander. */
+export function duration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim());
+  if (match === null) throw new InvalidArgumentError("write seconds, or a number with ms, s, m or h.");
+  return Number(match[1]) * UNITS[match[2] ?? "s"];
+}
+
+/** An option whose value is a duration; help shows its default as people write it. */
+export function durationOption(flags: string, description: string, defaultMs: number): Option {
+  const text = defaultMs % 1000 === 0 ? `${defaultMs / 1000}s` : `${defaultMs}ms`;
+  return new Option(flags, description).argParser(duration).default(defaultMs, text);
+}
+
+/** Reads a whole number within bounds. For commander. */
+export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text.trim()) || value < low || value > high) {
+      throw new InvalidArgumentError(
+        high === Number.MAX_SAFE_INTEGER
+          ? `write a whole number of at least ${low}.`
+          : `write a whole number from ${low} to ${high}.`,
+      );
+    }
+    return value;
+  };
+}
+
+/** Reads a size such as `1000000`, `500k`, `64MiB`, `1G` as bytes. For commander. */
+export function byteSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(i?b)?$/i.exec(text.trim());
+  if (match === null) throw new InvalidArgumentError("write bytes, or a number with k, M or G.");
+  const base = match[3]?.toLowerCase() === "ib" ? 1024 : 1000;
+  return Math.round(Number(match[1]) * base ** ["", "k", "m", "g"].indexOf(match[2].toLowerCase()));
+}
+
+/** The network of `--network`: a name, or a passphrase. A misspelled name is an error, not a passphrase. */
+export function networkFlag(text: string): Network {
+  if (text.startsWith("passphrase:")) return resolveNetwork(text.slice("passphrase:".length));
+  const network = resolveNetwork(text);
+  if (network.name === "custom" && !text.includes(" ")) {
+    const names = NETWORKS.map((known) => known.name).join(", ");
+    throw new UsageError(
+      `--network ${text}: no network of that name`,
+      `known names: ${names}, auto; to use it as a passphrase write --network 'passphrase:${text}'`,
+    );
+  }
+  return network;
+}
+
+/**
+ * The identity of `--seed-file`: the first line that is not empty or a comment holds one S... secret. The file must not be
+ * readable by others. Absent: undefined, a fresh identity.
+ * @throws OverlayError `file_unreadable`, `seed_file_exposed`, `seed_invalid`
+ */
+export function seedFlag(path: string | undefined): Uint8Array | undefined {
+  if (path === undefined) return undefined;
+  let text: string;
+  try {
+    const mode = statSync(path).mode & 0o777;
+    if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+      throw new OverlayError({ code: "seed_file_exposed", path, mode: mode.toString(8).padStart(3, "0") });
+    }
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw error instanceof OverlayError ? error : unreadable(path, error);
+  }
+  const line = text.split(/\r?\n/).map((row) => row.trim()).find((row) => row !== "" && !row.startsWith("#"));
+  if (line === undefined) throw new OverlayError({ code: "seed_invalid", source: path, reason: "the file is empty" });
+  return decodeSecretSeed(line, path);
+}
+
+/** A readable file's text. @throws OverlayError `file_unreadable` */
+export function readTextFile(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+function unreadable(path: string, error: unknown): OverlayError {
+  const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+  return new OverlayError({ code: "file_unreadable", path, reason }, { cause: error });
+}
+
+/** One target as the user wrote it, and what it means. */
+export interface NamedTarget extends Target {
+  text: string;
+}
+
+/** Targets from arguments. @throws UsageError */
+export function targetsOfArguments(texts: readonly string[]): NamedTarget[] {
+  return texts.map((text) => {
+    try {
+      return { text, ...parseTarget(text) };
+    } catch (error) {
+      if (error instanceof OverlayError) throw new UsageError(error.message, error.hint);
+      throw error;
+    }
+  });
+}
+
+/**
+ * Targets from a file or from stdin: one per line, `#` begins a comment; or the JSON document of an earlier crawl, whose
+ * nodes' addresses are taken. @throws UsageError naming the line
+ */
+export function targetsOfText(text: string, source: string): NamedTarget[] {
+  if (text.trimStart().startsWith("{")) return targetsOfCrawl(text, source);
+  const targets: NamedTarget[] = [];
+  for (const [i, line] of text.split(/\r?\n/).entries()) {
+    const entry = line.replace(/#.*/, "").trim().replace(/^["']|["'],?$/g, "");
+    if (entry === "") continue;
+    try {
+      targets.push({ text: entry, ...parseTarget(entry) });
+    } catch (error) {
+      if (error instanceof OverlayError) throw new UsageError(`${source} line ${i + 1}: ${error.message}`, error.hint);
+      throw error;
+    }
+  }
+  return targets;
+}
+
+function targetsOfCrawl(text: string, source: string): NamedTarget[] {
+  try {
+    const document = JSON.parse(text) as { schema?: string; nodes?: { nodeId: string; addresses: string[] }[] };
+    if (!document.schema?.startsWith("stellar-overlay/crawl/")) throw new Error("not a crawl document");
+    return (document.nodes ?? []).filter((node) => node.addresses.length > 0)
+      .map((node) => ({ text: node.addresses[0], ...parseTarget(node.addresses[0]) }));
+  } catch (error) {
+    throw new UsageError(
+      `${source}: ${(error as Error).message}`,
+      "give one host:port per line, or the JSON document of a crawl",
+    );
+  }
+}
+
+/** All of `--from`: a path, or `-` for stdin. */
+export async function targetsOfFrom(path: string, ctx: CliContext): Promise<NamedTarget[]> {
+  return path === "-" ? targetsOfText(await ctx.io.readInput(), "stdin") : targetsOfText(readTextFile(path), path);
+}

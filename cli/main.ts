@@ -1,0 +1,13 @@
+#!/usr/bin/env bun
+/** The program: real streams, signals and exit status around cli/app.ts. The only file that touches `process` to end it. */
+import process from "node:process";
+import { VERSION } from "../overlay/base/version.ts";
+
+const argv = process.argv.slice(2);
+// Asked for most often by scripts, so it costs nothing but starting the runtime.
+if (argv.length === 1 && (argv[0] === "--version" || argv[0] === "-V")) {
+  process.stdout.write(`stellar-overlay ${VERSION}\n`);
+} else {
+  const { main } = await import("./app.ts");
+  await main(argv);
+}

@@ -1,0 +1,45 @@
+/** The engine: wire, crypto, handshake, transport, connections and peers of the Stellar overlay. */
+export { escapeRemoteText, fromHex, toHex } from "./base/bytes.ts";
+export { type Clock, systemClock, type Timer, VirtualClock } from "./base/clock.ts";
+export {
+  describeFailure,
+  type Failure,
+  type FailureCode,
+  hintFor,
+  isFailure,
+  OverlayError,
+  type Stage,
+} from "./base/errors.ts";
+export { type Network, networkNameOf, NETWORKS, resolveNetwork } from "./base/networks.ts";
+export { formatAddress, parsePeerAddress, parseTarget, type PeerAddress, type Target } from "./base/peer_address.ts";
+export { type Random, SeededRandom, systemRandom } from "./base/random.ts";
+export { VERSION } from "./base/version.ts";
+export { AuthContext } from "./auth/auth_context.ts";
+export type { Role } from "./auth/session_keys.ts";
+export { Connection } from "./connection/connection.ts";
+export { DEFAULT_FLOW_CONTROL, FlowControl, type FlowControlLimits, type Grant } from "./connection/flow_control.ts";
+export { decodeNodeId, decodeSecretSeed, encodeNodeId, encodeSecretSeed } from "./crypto/strkey.ts";
+export { LocalNode, type LocalNodeOptions } from "./peer/local_node.ts";
+export {
+  DEFAULT_PEER_SETTINGS,
+  type Drop,
+  Peer,
+  type PeerHandlers,
+  type PeerOptions,
+  type PeerSettings,
+} from "./peer/peer.ts";
+export { MemoryNetwork } from "./transport/memory.ts";
+export { systemResolver, TcpTransport } from "./transport/tcp.ts";
+export type { Dialing, Endpoint, Listener, Resolver, Socket, Transport } from "./transport/transport.ts";
+export {
+  decodeMessage,
+  encodeMessage,
+  messageEnumName,
+  MessageType,
+  type MessageTypeName,
+  ReceivedMessage,
+  type StellarMessage,
+} from "./wire/messages.ts";
+export * from "./wire/survey_messages.ts";
+export * from "./wire/types.ts";
+export { type Codec, decode, encode } from "./wire/xdr.ts";
