@@ -6,7 +6,7 @@ import type { ConnectObserver, ConnectResult } from "../../survey/probe/connect.
 import type { Io } from "../context.ts";
 import type { Progress } from "../progress.ts";
 import { toJson } from "./json.ts";
-import { bytes, count, ms, paint, paintState } from "./style.ts";
+import { bytes, count, ms, paint, paintState, wrap } from "./style.ts";
 import { renderTable } from "./table.ts";
 
 /** Targets that get a block of their own; more make a table. */
@@ -81,7 +81,8 @@ function block(result: ConnectResult, io: Io, listPeers: boolean): string {
       result.code === null ? "" : c.dim(` ${result.code}`)
     }`,
   );
-  const row = (name: string, value: string) => lines.push(`  ${c.dim(name.padEnd(12))} ${value}`);
+  const width = io.outIsTerminal ? io.columns : undefined;
+  const row = (name: string, value: string) => lines.push(wrap(`  ${c.dim(name.padEnd(12))} ${value}`, width, 15));
   const reached = STAGES.filter((stage) => result.stagesMs[stage] !== undefined);
   if (reached.length > 0) {
     row(

@@ -11,7 +11,7 @@ import {
 import type { CrawlVisit } from "../../survey/crawl/visit_record.ts";
 import type { Io } from "../context.ts";
 import { toJson } from "./json.ts";
-import { bytes, count, ms, paint, paintState, shortId } from "./style.ts";
+import { bytes, count, ms, paint, paintState, shortId, wrap } from "./style.ts";
 import { type Column, renderTable } from "./table.ts";
 
 /** `142 done, 38 queued, 40 in flight, 22.1/s, 97 reachable, about 2 s left`. */
@@ -104,25 +104,25 @@ function nodeTable(document: CrawlDocument, io: Io): string {
       value: (n) => (n.addresses[0] ?? "") + (n.addresses.length > 1 ? ` +${n.addresses.length - 1}` : ""),
     },
     { title: "state", value: (n) => n.state, paint: (text) => paintState(c, text.trim()) },
-    { title: "version", value: (n) => escapeRemoteText(n.versionStr ?? ""), maxWidth: 30, drop: 3 },
+    { title: "version", value: (n) => escapeRemoteText(n.versionStr ?? ""), maxWidth: 30, drop: 7 },
     {
       title: "overlay",
       value: (n) => n.overlayVersion === null ? "" : `${n.overlayMinVersion}-${n.overlayVersion}`,
-      drop: 2,
+      drop: 5,
     },
     { title: "rtt ms", value: (n) => n.rttMs?.median.toFixed(1) ?? "", align: "right" },
     {
       title: "peers",
       value: (n) => n.advertises.length === 0 ? "" : String(n.advertises.length),
       align: "right",
-      drop: 4,
+      drop: 6,
     },
   ];
   if (listened) {
     columns.push(
-      { title: "validating", value: (n) => n.validating === null ? "" : n.validating ? "yes" : "no", drop: 5 },
-      { title: "slot", value: (n) => n.lastSlot ?? "", align: "right", drop: 6 },
-      { title: "lag ms", value: (n) => n.lagMs === null ? "" : n.lagMs.toFixed(0), align: "right", drop: 7 },
+      { title: "validating", value: (n) => n.validating === null ? "" : n.validating ? "yes" : "no", drop: 1 },
+      { title: "slot", value: (n) => n.lastSlot ?? "", align: "right", drop: 2 },
+      { title: "lag ms", value: (n) => n.lagMs === null ? "" : n.lagMs.toFixed(0), align: "right", drop: 3 },
     );
   }
   columns.push({ title: "code", value: (n) => n.code ?? "", drop: 8 });
@@ -157,7 +157,11 @@ function summaryText(document: CrawlDocument, summary: CrawlSummary, io: Io, opt
   const { run, budget } = document;
   const { counts } = run;
   const lines: string[] = [];
-  const row = (name: string, value: string) => value === "" || lines.push(`  ${c.dim(name.padEnd(13))} ${value}`);
+  const row = (name: string, value: string) => {
+    if (value !== "") {
+      lines.push(wrap(`  ${c.dim(name.padEnd(13))} ${value}`, io.outIsTerminal ? io.columns : undefined, 16));
+    }
+  };
   const states = (of: Record<string, number>) =>
     Object.entries(of).sort((a, b) => b[1] - a[1]).map(([state, n]) => `${n} ${paintState(c, state)}`).join(", ");
 
@@ -229,7 +233,7 @@ function summaryText(document: CrawlDocument, summary: CrawlSummary, io: Io, opt
     }, ${limits.dialsPerSecond}/s), at most ${used.peakConcurrency} at once (limit ${limits.concurrency}), ` +
       `${used.heldSeconds.toFixed(1)} s of slots held, ${bytes(used.bytes)}`,
   );
-  lines.push(c.dim(`  ${EDGES_NOTE}`));
+  lines.push(c.dim(wrap(`  ${EDGES_NOTE}`, io.outIsTerminal ? io.columns : undefined, 2)));
   return lines.join("\n") + "\n";
 }
 

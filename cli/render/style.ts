@@ -1,4 +1,5 @@
 /** Colour and numbers of text output. Colour is decided once, by the stream it goes to. */
+import { stripVTControlCharacters } from "node:util";
 import { Chalk, type ChalkInstance } from "chalk";
 import type { VisitState } from "../../survey/probe/visit.ts";
 
@@ -51,4 +52,23 @@ export function count(value: number, one: string, many = one + "s"): string {
 /** The first characters of a node id, for narrow places; upstream shows five. */
 export function shortId(nodeId: string): string {
   return nodeId.slice(0, 5);
+}
+
+/** Breaks a line at blanks so that it fits `width`; continuation lines begin with `indent` blanks. Colour codes take no room. */
+export function wrap(line: string, width: number | undefined, indent: number): string {
+  if (width === undefined) return line;
+  const rows: string[] = [];
+  let row = "", used = 0;
+  for (const word of line.split(/(?<=\S) (?=\S)/)) {
+    const size = stripVTControlCharacters(word).length;
+    if (used > 0 && used + 1 + size > width) {
+      rows.push(row);
+      row = " ".repeat(indent) + word;
+      used = indent + size;
+    } else {
+      row += (used > 0 ? " " : "") + word;
+      used += (used > 0 ? 1 : 0) + size;
+    }
+  }
+  return [...rows, row].join("\n");
 }

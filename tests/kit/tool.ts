@@ -75,7 +75,8 @@ export function startTool(
   return {
     out: () => out,
     err: () => err,
-    signal: (name) => void child.kill(name),
+    // Not child.kill: after it Deno reports the signal as the end even of a program that exits on its own.
+    signal: (name) => void process.kill(child.pid!, name),
     saw: (text) =>
       new Promise((resolve, reject) => {
         const look = () => {
