@@ -10,7 +10,7 @@ mkdirSync(dirname(outfile), { recursive: true });
 
 const built = spawnSync(
   process.execPath,
-  ["build", "--compile", "--minify", "--bytecode", "--format=esm", "cli/main.ts", "--outfile", outfile],
+  ["build", "--compile", "--minify", "--bytecode", "--splitting", "--format=esm", "cli/main.ts", "--outfile", outfile],
   { cwd: root, stdio: ["ignore", "ignore", "inherit"] },
 );
 if (built.status !== 0) process.exit(built.status ?? 1);
