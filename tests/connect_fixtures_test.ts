@@ -99,7 +99,7 @@ test("connect judges full: state full, no code, identity and peers kept", async 
   assert.equal(result.hint, hintFor({ code: "peer_rejected", text: "" }));
   assert.deepEqual(result.peers, recordedPeers("full"));
   assert.ok(result.peers!.length > 0);
-  assert.deepEqual(Object.keys(result.stagesMs), ["tcp", "hello", "auth", "peers"]);
+  assert.deepEqual(Object.keys(result.stagesMs), ["dns", "tcp", "hello", "auth", "peers"]);
 });
 
 for (const name of ["very-high-max", "cert-far-future", "caller-flood"]) {
@@ -193,7 +193,7 @@ for (const name of ["wrong-network", "banned", "cert-expired"]) {
     ) {
       assert.ok(hint!.includes(word), word);
     }
-    assert.deepEqual(Object.keys(result.stagesMs), ["tcp"]);
+    assert.deepEqual(Object.keys(result.stagesMs), ["dns", "tcp"]);
     assert.equal(result.bytesRead, 0);
   };
 

@@ -83,7 +83,9 @@ function block(result: ConnectResult, io: Io, listPeers: boolean): string {
   );
   const width = io.outIsTerminal ? io.columns : undefined;
   const row = (name: string, value: string) => lines.push(wrap(`  ${c.dim(name.padEnd(12))} ${value}`, width, 15));
-  const reached = STAGES.filter((stage) => result.stagesMs[stage] !== undefined);
+  const reached = STAGES.filter((stage) =>
+    result.stagesMs[stage] !== undefined && !(stage === "dns" && result.stagesMs.dns === 0)
+  );
   if (reached.length > 0) {
     row(
       "stages",

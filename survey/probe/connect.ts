@@ -132,11 +132,10 @@ export async function connectTarget(plan: ConnectPlan): Promise<ConnectResult> {
   let hosts: string[];
   try {
     hosts = await unlessAborted(plan.resolver.resolve(target.address.host), plan.signal);
-    if (hosts.length === 1 && hosts[0] === target.address.host) plan.observer?.onResolved?.(hosts, 0);
-    else {
-      stagesMs.dns = clock.nowMs() - startedMs;
-      plan.observer?.onResolved?.(hosts, stagesMs.dns);
-    }
+    // An address needs no look-up.
+    const literal = hosts.length === 1 && hosts[0] === target.address.host;
+    stagesMs.dns = literal ? 0 : round(clock.nowMs() - startedMs);
+    plan.observer?.onResolved?.(hosts, stagesMs.dns);
   } catch (error) {
     if (!(error instanceof OverlayError)) throw error;
     return done(null, undefined, undefined, error.failure);

@@ -69,7 +69,7 @@ test("connectTarget tells all about a node that admits us", async () => {
   assert.deepEqual([result.state, result.code, result.detail, result.hint], ["reachable", null, null, null]);
   assert.deepEqual([result.address, result.network, result.listeningPort], ["10.0.0.2:11625", "testnet", 11625]);
   assert.deepEqual(result.peers, ["8.8.8.8:11625"], "port 0 cannot be dialed");
-  assert.deepEqual(result.stagesMs, { tcp: 10, hello: 10, auth: 10, peers: 0, grant: 0 });
+  assert.deepEqual(result.stagesMs, { dns: 0, tcp: 10, hello: 10, auth: 10, peers: 0, grant: 0 });
   assert.equal(result.startedAt, "2026-01-01T00:00:00.000Z");
   assert.deepEqual(result.attempts.map((a) => [a.address, a.network, a.state, a.code]), [
     ["10.0.0.2:11625", "testnet", "reachable", null],
