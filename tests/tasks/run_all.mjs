@@ -1,3 +1,4 @@
+// Not named test.mjs: Deno would take it for a test and run it inside of itself.
 // Runs every test: builds the binary, then all test files in Bun and the same files in Deno; ends with one line of totals.
 // Arguments are passed on as file filters; `--bun` or `--deno` runs one side only.
 import { spawn } from "node:child_process";
