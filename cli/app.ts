@@ -10,12 +10,9 @@ import { systemResolver, TcpTransport } from "../overlay/transport/tcp.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
 import { addSimulate } from "./commands/simulate.ts";
-import { type CliContext, EXIT, type ExitCode } from "./context.ts";
+import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
 import { UsageError } from "./flags.ts";
 import { processIo } from "./io.ts";
-
-/** Runs a command's action with a context; its result is the exit status. */
-export type Start = (run: (ctx: CliContext) => Promise<ExitCode>) => Promise<void>;
 
 const EXIT_STATUS_HELP = `
 Exit status:

@@ -51,3 +51,6 @@ export interface CliContext {
   /** Set by the first Ctrl-C or SIGTERM: finish and print what is known. */
   signal: AbortSignal;
 }
+
+/** Runs a command's action with a context; its result is the exit status. */
+export type Start = (run: (ctx: CliContext) => Promise<ExitCode>) => Promise<void>;

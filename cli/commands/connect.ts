@@ -1,7 +1,6 @@
 /** `connect`: who answers at an address, how far away it is, whom it advertises, and why it does not answer. */
 import type { Command } from "commander";
-import type { Start } from "../app.ts";
-import { type CliContext, EXIT, type ExitCode } from "../context.ts";
+import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import {
   duration,
   durationOption,

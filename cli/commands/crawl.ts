@@ -7,8 +7,7 @@ import { databasePath } from "../../overlay/base/data_dir.ts";
 import { type Network, NETWORKS, resolveNetwork } from "../../overlay/base/networks.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
 import type { CrawlStore, LoadedRun } from "../../overlay/db/crawl_store.ts";
-import type { Start } from "../app.ts";
-import { type CliContext, EXIT, type ExitCode } from "../context.ts";
+import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import {
   byteSize,
   duration,

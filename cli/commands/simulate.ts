@@ -3,8 +3,7 @@ import type { Command } from "commander";
 import { isFailure } from "../../overlay/base/errors.ts";
 import { DEFAULT_PEER_PORT } from "../../overlay/base/peer_address.ts";
 import type { TopologyKind } from "../../survey/twin/topology.ts";
-import type { Start } from "../app.ts";
-import { type CliContext, EXIT, type ExitCode } from "../context.ts";
+import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import { duration, readTextFile, UsageError, wholeNumber } from "../flags.ts";
 import { openOutFile } from "../io.ts";
 
