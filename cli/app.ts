@@ -2,7 +2,7 @@
 import process from "node:process";
 import { Command, CommanderError } from "commander";
 import { systemClock } from "../overlay/base/clock.ts";
-import { describeFailure, OverlayError } from "../overlay/base/errors.ts";
+import { OverlayError } from "../overlay/base/errors.ts";
 import { escapeRemoteText } from "../overlay/base/bytes.ts";
 import { systemRandom } from "../overlay/base/random.ts";
 import { VERSION } from "../overlay/base/version.ts";
@@ -11,6 +11,7 @@ import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
+import { errorText, hintLine } from "./errors.ts";
 import { UsageError } from "./flags.ts";
 import { processIo } from "./io.ts";
 
@@ -100,13 +101,9 @@ export function reportError(error: unknown, ctx: CliContext): ExitCode {
     return EXIT.usage;
   }
   if (error instanceof OverlayError) {
-    io.err(`error: ${escapeRemoteText(describeFailure(error.failure))} (${error.code})\n${hintLine(error.hint)}`);
+    io.err(errorText(error));
     return error.code === "no_seeds" ? EXIT.noSeeds : error.code === "invalid_argument" ? EXIT.usage : EXIT.failed;
   }
   io.err(`error: unexpected: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
   return EXIT.failed;
-}
-
-function hintLine(hint: string): string {
-  return hint === "" ? "" : `  hint: ${hint}\n`;
 }

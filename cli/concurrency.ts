@@ -1,18 +1,28 @@
-/** Runs `work` over `items`, at most `limit` at a time. The results keep the order of the items; after `stopped()` no new one begins. */
+/**
+ * Runs `work` over `items`, at most `limit` at a time, and never two with the same `key` at once. The results keep the order
+ * of the items.
+ */
 export async function mapLimited<T, R>(
   items: readonly T[],
   limit: number,
+  key: (item: T) => string,
   work: (item: T) => Promise<R>,
-  stopped: () => boolean = () => false,
 ): Promise<R[]> {
-  const results: (R | undefined)[] = new Array(items.length).fill(undefined);
+  const results: R[] = new Array(items.length);
+  // Items of one key share a lane of their own: one after the other.
+  const byKey = new Map<string, number[]>();
+  items.forEach((item, at) => {
+    const lane = byKey.get(key(item));
+    if (lane === undefined) byKey.set(key(item), [at]);
+    else lane.push(at);
+  });
+  const lanes = [...byKey.values()];
   let next = 0;
-  const lane = async () => {
-    while (next < items.length && !stopped()) {
-      const at = next++;
-      results[at] = await work(items[at]);
+  const worker = async () => {
+    while (next < lanes.length) {
+      for (const at of lanes[next++]) results[at] = await work(items[at]);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
-  return results.filter((result) => result !== undefined);
+  await Promise.all(Array.from({ length: Math.min(limit, lanes.length) }, worker));
+  return results;
 }

@@ -1,10 +1,10 @@
 /** Values of flags: durations, counts, networks, secrets, target lists. Wrong ones are `UsageError`s that name the flag. */
 import { readFileSync, statSync } from "node:fs";
 import { InvalidArgumentError, Option } from "commander";
-import { OverlayError } from "../overlay/base/errors.ts";
+import { describeFailure, OverlayError } from "../overlay/base/errors.ts";
 import { type Network, NETWORKS, resolveNetwork } from "../overlay/base/networks.ts";
 import { parseTarget, type Target } from "../overlay/base/peer_address.ts";
-import { decodeSecretSeed } from "../overlay/crypto/strkey.ts";
+import { decodeNodeId, decodeSecretSeed } from "../overlay/crypto/strkey.ts";
 import type { CliContext } from "./context.ts";
 
 /** The command line is wrong: printed with a pointer to --help, exit status 2. */
@@ -25,9 +25,14 @@ export function duration(text: string): number {
 }
 
 /** An option whose value is a duration; help shows its default as people write it. */
-export function durationOption(flags: string, description: string, defaultMs: number): Option {
+export function durationOption(flags: string, description: string, defaultMs: number, leastMs = 0): Option {
   const text = defaultMs % 1000 === 0 ? `${defaultMs / 1000}s` : `${defaultMs}ms`;
-  return new Option(flags, description).argParser(duration).default(defaultMs, text);
+  const parse = (value: string) => {
+    const ms = duration(value);
+    if (ms < leastMs) throw new InvalidArgumentError(`write at least ${leastMs} ms.`);
+    return ms;
+  };
+  return new Option(flags, description).argParser(parse).default(defaultMs, text);
 }
 
 /** Reads a whole number within bounds. For commander. */
@@ -55,6 +60,12 @@ export function byteSize(text: string): number {
 
 /** The network of `--network`: a name, or a passphrase. A misspelled name is an error, not a passphrase. */
 export function networkFlag(text: string): Network {
+  if (text === "auto") {
+    throw new UsageError(
+      "--network auto: this command needs one network",
+      "find out which with: connect HOST --network auto",
+    );
+  }
   if (text.startsWith("passphrase:")) return resolveNetwork(text.slice("passphrase:".length));
   const network = resolveNetwork(text);
   if (network.name === "custom" && !text.includes(" ")) {
@@ -110,14 +121,7 @@ export interface NamedTarget extends Target {
 
 /** Targets from arguments. @throws UsageError */
 export function targetsOfArguments(texts: readonly string[]): NamedTarget[] {
-  return texts.map((text) => {
-    try {
-      return { text, ...parseTarget(text) };
-    } catch (error) {
-      if (error instanceof OverlayError) throw new UsageError(error.message, error.hint);
-      throw error;
-    }
-  });
+  return texts.map((text) => targetOf(text, ""));
 }
 
 /**
@@ -130,31 +134,51 @@ export function targetsOfText(text: string, source: string): NamedTarget[] {
   for (const [i, line] of text.split(/\r?\n/).entries()) {
     const entry = line.replace(/#.*/, "").trim().replace(/^["']|["'],?$/g, "");
     if (entry === "") continue;
-    try {
-      targets.push({ text: entry, ...parseTarget(entry) });
-    } catch (error) {
-      if (error instanceof OverlayError) throw new UsageError(`${source} line ${i + 1}: ${error.message}`, error.hint);
-      throw error;
-    }
+    targets.push(targetOf(entry, `${source} line ${i + 1}: `));
   }
   return targets;
 }
 
 function targetsOfCrawl(text: string, source: string): NamedTarget[] {
+  const hint = "give one host:port per line, or the JSON document of a crawl";
+  let document: { schema?: unknown; nodes?: unknown };
   try {
-    const document = JSON.parse(text) as { schema?: string; nodes?: { nodeId: string; addresses: string[] }[] };
-    if (!document.schema?.startsWith("stellar-overlay/crawl/")) throw new Error("not a crawl document");
-    return (document.nodes ?? []).filter((node) => node.addresses.length > 0)
-      .map((node) => ({ text: node.addresses[0], ...parseTarget(node.addresses[0]) }));
+    document = JSON.parse(text);
   } catch (error) {
-    throw new UsageError(
-      `${source}: ${(error as Error).message}`,
-      "give one host:port per line, or the JSON document of a crawl",
-    );
+    throw new UsageError(`${source}: ${(error as Error).message}`, hint);
+  }
+  const { schema, nodes } = document;
+  if (typeof schema !== "string" || !schema.startsWith("stellar-overlay/crawl/") || !Array.isArray(nodes)) {
+    throw new UsageError(`${source}: it is JSON, but not the document of a crawl`, hint);
+  }
+  const addresses = nodes.map((node) => node?.addresses?.[0]).filter((address) => typeof address === "string");
+  return addresses.map((address) => targetOf(address, `${source}: `));
+}
+
+/** One target; the checksum of its node id is checked too. @throws UsageError */
+function targetOf(text: string, where: string): NamedTarget {
+  try {
+    const target = parseTarget(text);
+    if (target.nodeId !== undefined) decodeNodeId(target.nodeId, text);
+    return { text, ...target };
+  } catch (error) {
+    if (error instanceof OverlayError) throw new UsageError(where + describeFailure(error.failure), error.hint);
+    throw error;
   }
 }
 
 /** All of `--from`: a path, or `-` for stdin. */
 export async function targetsOfFrom(path: string, ctx: CliContext): Promise<NamedTarget[]> {
-  return path === "-" ? targetsOfText(await ctx.io.readInput(), "stdin") : targetsOfText(readTextFile(path), path);
+  if (path !== "-") return targetsOfText(readTextFile(path), path);
+  return targetsOfText(await unlessInterrupted(ctx.io.readInput(), ctx.signal), "stdin");
+}
+
+/** Ends the wait for input at the first Ctrl-C. */
+function unlessInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(new UsageError("interrupted while reading targets", "end the input with Ctrl-D"));
+    if (signal.aborted) return stop();
+    signal.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject);
+  });
 }

@@ -1,13 +1,13 @@
 /** The real streams of the process. A reader that closes the pipe ends the program quietly with 0. */
-import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
+import { closeSync, openSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
 import { OverlayError } from "../overlay/base/errors.ts";
 import type { Io } from "./context.ts";
 
-/** Whether a stream may carry colour. Order: FORCE_COLOR, NO_COLOR, TERM=dumb, then the terminal. */
+/** Whether a stream may carry colour. Order: NO_COLOR, FORCE_COLOR, TERM=dumb, then the terminal. */
 export function mayColour(isTerminal: boolean, env: Record<string, string | undefined>): boolean {
+  if ((env.NO_COLOR ?? "") !== "") return false;
   const force = env.FORCE_COLOR ?? "";
-  if (force !== "" && force !== "0" && force !== "false") return true;
-  if ((env.NO_COLOR ?? "") !== "" || force !== "") return false;
+  if (force !== "") return force !== "0" && force !== "false";
   return isTerminal && env.TERM !== "dumb";
 }
 
@@ -38,7 +38,11 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
           }
           return;
         }
-        throw error;
+        throw new OverlayError({
+          code: "file_unwritable",
+          path: fd === 1 ? "stdout" : "stderr",
+          reason: code ?? String(error),
+        });
       }
     }
   };
@@ -54,7 +58,8 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
     errIsTerminal: process.stderr.isTTY === true,
     inIsTerminal: process.stdin.isTTY === true,
     get columns() {
-      return process.stdout.columns ?? process.stderr.columns;
+      // A pseudo terminal without a size says 0.
+      return process.stdout.columns || process.stderr.columns || undefined;
     },
     outColour: mayColour(process.stdout.isTTY === true, env),
     errColour: mayColour(process.stderr.isTTY === true, env),
@@ -66,24 +71,61 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
+/** A file that results go to. */
+export interface OutFile {
+  /** @throws OverlayError `file_unwritable` */
+  write(text: string): void;
+  /** Makes what was written the file's content. */
+  finish(): void;
+  /** Leaves the file as it was, when it was not written as it came. */
+  abandon(): void;
+}
+
 /**
- * A file that results go to, opened before the work begins so that a wrong path costs nothing.
+ * Opens the file of `--out` before the work begins, so that a wrong path costs nothing. Unless it is written `live`, line by
+ * line, the content goes beside it first and takes its place only when it is whole: an older result is not lost to a failure.
  * @throws OverlayError `file_unwritable`
  */
-export function openOutFile(path: string): { write(text: string): void; close(): void } {
-  try {
-    const fd = openSync(path, "w");
-    fstatSync(fd);
-    return {
-      write: (text) => {
-        const bytes = new TextEncoder().encode(text);
-        let at = 0;
+export function openOutFile(path: string, options: { live: boolean }): OutFile {
+  const target = options.live || isDevice(path) ? path : `${path}.part`;
+  const guard = <T>(act: () => T): T => {
+    try {
+      return act();
+    } catch (error) {
+      const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+      throw new OverlayError({ code: "file_unwritable", path, reason }, { cause: error });
+    }
+  };
+  const fd = guard(() => openSync(target, "w"));
+  return {
+    write: (text) => {
+      const bytes = new TextEncoder().encode(text);
+      let at = 0;
+      guard(() => {
         while (at < bytes.length) at += writeSync(fd, bytes, at, bytes.length - at);
-      },
-      close: () => closeSync(fd),
-    };
-  } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new OverlayError({ code: "file_unwritable", path, reason }, { cause: error });
+      });
+    },
+    finish: () =>
+      guard(() => {
+        closeSync(fd);
+        if (target !== path) renameSync(target, path);
+      }),
+    abandon: () => {
+      try {
+        closeSync(fd);
+        if (target !== path) unlinkSync(target);
+      } catch {
+        // Nothing of the user's is in it.
+      }
+    },
+  };
+}
+
+/** A pipe, terminal or device is written as it is. */
+function isDevice(path: string): boolean {
+  try {
+    return !statSync(path).isFile();
+  } catch {
+    return false;
   }
 }

@@ -7,7 +7,7 @@ const REDRAW_MS = 100;
 
 /** A progress line under way. Dispose it before printing results. */
 export interface Progress extends Disposable {
-  /** Says what to draw next; it is asked for only when the line is drawn. */
+  /** Says what to draw next, as plain text; it is asked for only when the line is drawn. */
   show(line: () => string): void;
   /** Prints a line of its own above the progress line, on a terminal or not. */
   log(line: string): void;

@@ -1,5 +1,7 @@
 /** `connect`: who answers at an address, how far away it is, whom it advertises, and why it does not answer. */
 import type { Command } from "commander";
+import { formatAddress } from "../../overlay/base/peer_address.ts";
+import type { ConnectResult } from "../../survey/probe/connect.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import {
   duration,
@@ -41,8 +43,8 @@ export function addConnect(program: Command, start: Start): void {
     .argument("[targets...]", "host:port or G...@host:port; the port defaults to 11625; '-' reads them from stdin")
     .option("-n, --network <name>", "pubnet, testnet, futurenet, local, auto, or a passphrase", "pubnet")
     .option("-f, --from <file>", "read targets from a file ('-': stdin), one per line, or from the JSON of a crawl")
-    .option("--seed-file <file>", "identity: a private file holding one S... secret (default: a fresh identity)")
-    .addOption(durationOption("-t, --timeout <time>", "longest wait for TCP and for each handshake stage", 5000))
+    .option("--seed-file <file>", "identity: a file of mode 600 holding one S... secret (default: a fresh identity)")
+    .addOption(durationOption("-t, --timeout <time>", "longest wait for DNS, TCP and each handshake stage", 5000, 1))
     .option("--ping <n>", "round trips to measure", wholeNumber(0, 1000), 3)
     .addOption(durationOption("--scp <time>", "longest wait for the first SCP message; 0: do not wait", 2000))
     .option("--overlay-version <n>", "highest overlay version to announce", wholeNumber(0, 0xffffffff))
@@ -54,7 +56,7 @@ export function addConnect(program: Command, start: Start): void {
     .option("--peers", "list the addresses the node offers")
     .option("--json", "one JSON document on stdout (schema stellar-overlay/connect/1)")
     .option("--ndjson", "one JSON line per target as it finishes")
-    .option("-o, --out <file>", "write the result there instead of stdout")
+    .option("-o, --out <file>", "also write the JSON document there (with --ndjson: the lines)")
     .addHelpText(
       "after",
       `
@@ -72,16 +74,16 @@ export async function runConnect(texts: string[], flags: ConnectFlags, ctx: CliC
   const stayMs = typeof flags.stay === "string" ? durationFlag("--stay", flags.stay) : undefined;
   const network = flags.network === "auto" ? undefined : networkFlag(flags.network);
   const seed = seedFlag(flags.seedFile) ?? ctx.random.bytes(32);
-  const outFile = flags.out === undefined ? undefined : openOutFile(flags.out);
-  const out = (text: string) => outFile === undefined ? io.out(text) : outFile.write(text);
+  const file = flags.out === undefined ? undefined : openOutFile(flags.out, { live: flags.ndjson ?? false });
 
-  const [{ connectTarget, isSuccess }, { LocalNode }, render, { startProgress }, { mapLimited }] = await Promise.all([
-    import("../../survey/probe/connect.ts"),
-    import("../../overlay/peer/local_node.ts"),
-    import("../render/connect.ts"),
-    import("../progress.ts"),
-    import("../concurrency.ts"),
-  ]);
+  const [{ connectTarget, isSuccess }, { LocalNode, WIDE_OVERLAY_WINDOW }, render, { startProgress }, { mapLimited }] =
+    await Promise.all([
+      import("../../survey/probe/connect.ts"),
+      import("../../overlay/peer/local_node.ts"),
+      import("../render/connect.ts"),
+      import("../progress.ts"),
+      import("../concurrency.ts"),
+    ]);
 
   const locals = new Map<string, InstanceType<typeof LocalNode>>();
   const localFor = (on: { passphrase: string }) => {
@@ -92,8 +94,7 @@ export async function runConnect(texts: string[], flags: ConnectFlags, ctx: CliC
         clock: ctx.clock,
         random: ctx.random,
         seed,
-        overlayVersion: flags.overlayVersion,
-        overlayMinVersion: flags.overlayMin,
+        ...versionWindow(flags, WIDE_OVERLAY_WINDOW),
         listeningPort: flags.announcePort,
       });
       locals.set(on.passphrase, local);
@@ -102,16 +103,10 @@ export async function runConnect(texts: string[], flags: ConnectFlags, ctx: CliC
   };
 
   const stay = flags.stay !== undefined;
-  const ending = new AbortController();
-  const stop = () => ending.abort();
-  ctx.signal.addEventListener("abort", stop, { once: true });
-  if (stayMs !== undefined) ctx.clock.setTimer(stayMs, stop);
-
   using progress = startProgress(io, ctx.clock);
   let finished = 0;
   const single = targets.length === 1;
-  const results = await mapLimited(targets, flags.concurrency, async (target) => {
-    const observer = render.stageObserver(target.text, single, stay, progress, io, ctx.clock);
+  const connect = async (target: NamedTarget): Promise<ConnectResult> => {
     const result = await connectTarget({
       target,
       text: target.text,
@@ -121,26 +116,40 @@ export async function runConnect(texts: string[], flags: ConnectFlags, ctx: CliC
       resolver: ctx.resolver,
       clock: ctx.clock,
       random: ctx.random,
-      wants: { pings: flags.ping, firstScpMs: flags.scp, stay },
+      wants: { pings: flags.ping, firstScpMs: flags.scp, stay: stay && stayMs === undefined, listenMs: stayMs ?? 0 },
       timeouts: { connectMs: flags.timeout, stageMs: flags.timeout },
+      settings: { ping: stay },
       tryNetworks: flags.tryNetworks,
-      signal: ending.signal,
-      observer,
+      signal: ctx.signal,
+      observer: render.stageObserver(target.text, single, stay, progress, ctx.clock),
     });
     finished++;
-    if (!single) progress.show(() => `${finished}/${targets.length} done`);
-    if (flags.ndjson) out(render.connectLine(result));
+    if (!single) progress.show(() => `${Math.min(finished, targets.length)}/${targets.length} done`);
     return result;
-  }, () => ending.signal.aborted);
+  };
+  // Two names of one node, or our other connection to it, make it refuse the second: that says nothing about the node.
+  const again = (result: ConnectResult) => !single && result.code === "already_connected" && !ctx.signal.aborted;
+  const tell = (result: ConnectResult): ConnectResult => {
+    if (flags.ndjson) {
+      const line = render.connectLine(result);
+      io.out(line);
+      file?.write(line);
+    }
+    return result;
+  };
+  const address = (target: NamedTarget) => formatAddress(target.address);
+  const results = await mapLimited(targets, flags.concurrency, address, async (target) => {
+    const result = await connect(target);
+    return again(result) ? result : tell(result);
+  });
+  for (const [at, result] of results.entries()) if (again(result)) results[at] = tell(await connect(targets[at]));
   progress[Symbol.dispose]();
 
-  if (flags.json) out(render.renderConnectJson(results));
-  else if (!flags.ndjson) {
-    // A file gets plain text: no colour, full values.
-    const shape = outFile === undefined ? io : { ...io, outIsTerminal: false, outColour: false, columns: undefined };
-    out(render.renderConnect(results, shape, { peers: flags.peers ?? false }));
-  }
-  outFile?.close();
+  const document = render.renderConnectJson(results);
+  if (flags.json) io.out(document);
+  else if (!flags.ndjson) io.out(render.renderConnect(results, io, { peers: flags.peers ?? false }));
+  if (!flags.ndjson) file?.write(document);
+  file?.finish();
   if (ctx.signal.aborted) return EXIT.interrupted;
   const successes = results.filter(isSuccess).length;
   return successes === results.length ? EXIT.ok : successes === 0 ? EXIT.failed : EXIT.partial;
@@ -159,6 +168,15 @@ async function readTargets(texts: string[], flags: ConnectFlags, ctx: CliContext
     );
   }
   return targets;
+}
+
+/** The window to announce: one bound alone moves the other along; both together may be anything, for tests of a node. */
+function versionWindow(flags: ConnectFlags, wide: { min: number; max: number }) {
+  const { overlayVersion: max, overlayMin: min } = flags;
+  return {
+    overlayVersion: max ?? Math.max(wide.max, min ?? 0),
+    overlayMinVersion: min ?? Math.min(wide.min, max ?? wide.min),
+  };
 }
 
 function durationFlag(flag: string, text: string): number {

@@ -1,12 +1,14 @@
 /** `crawl`: maps a network from where one stands, politely, and keeps everything it saw. */
-import { homedir } from "node:os";
+import { homedir, hostname } from "node:os";
 import process from "node:process";
 import type { Command } from "commander";
+import type { Timer } from "../../overlay/base/clock.ts";
 import { OverlayError } from "../../overlay/base/errors.ts";
 import { databasePath } from "../../overlay/base/data_dir.ts";
 import { type Network, NETWORKS, resolveNetwork } from "../../overlay/base/networks.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
 import type { CrawlStore, LoadedRun } from "../../overlay/db/crawl_store.ts";
+import type { BudgetLimits } from "../../survey/crawl/budget.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import {
   byteSize,
@@ -20,7 +22,8 @@ import {
   UsageError,
   wholeNumber,
 } from "../flags.ts";
-import { openOutFile } from "../io.ts";
+import { errorText } from "../errors.ts";
+import { openOutFile, type OutFile } from "../io.ts";
 
 /** What the command line says. */
 export interface CrawlFlags {
@@ -65,7 +68,7 @@ export function addCrawl(program: Command, start: Start): void {
     .option("-c, --config <file>", "take network, KNOWN_PEERS and PREFERRED_PEERS from a stellar-core configuration")
     .option("-f, --from <file>", "read seeds from a file ('-': stdin), or from the JSON of an earlier crawl")
     .option("--known", "start also from what the database knows, beside the seeds given")
-    .option("--resume", "continue the newest interrupted crawl of this network")
+    .option("--resume", "continue the newest interrupted crawl of this network, with its settings; totals begin anew")
     .option("--db <file>", "database file (default: one per network in the user's data directory)")
     .option("--no-db", "keep nothing on disk")
     .option("--seed-file <file>", "identity: a private file holding one S... secret (default: a fresh identity)")
@@ -89,7 +92,7 @@ export function addCrawl(program: Command, start: Start): void {
     .option("--max-dials <n>", "dials in all (default: 20000)", wholeNumber(1))
     .option("--max-time <time>", "length of the crawl (default: 30m)", duration)
     .option("--max-bytes <size>", "bytes in all (default: 1GiB)", byteSize)
-    .addOption(durationOption("-t, --timeout <time>", "longest wait for TCP and for each handshake stage", 5000))
+    .addOption(durationOption("-t, --timeout <time>", "longest wait for TCP and for each handshake stage", 5000, 1))
     .option("--retries <n>", "further attempts after a failure that may pass", wholeNumber(0, 10), 1)
     .optionsGroup("Output:")
     .option("--all", "list every address in the table, not only nodes that answered")
@@ -104,7 +107,10 @@ export function addCrawl(program: Command, start: Start): void {
 An edge of the result says who advertised an address: address books, not connections.
 Ctrl-C once: finish and print what is known. Twice: stop now; every finished visit is in the database.`,
     )
-    .action((texts: string[], flags: CrawlFlags) => start((ctx) => runCrawl(texts, flags, ctx)));
+    .action((texts: string[], flags: CrawlFlags, command: Command) => {
+      const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
+      return start((ctx) => runCrawl(texts, flags, ctx, isGiven));
+    });
 }
 
 /** Where a crawl begins and why. */
@@ -113,86 +119,105 @@ interface Origin {
   seeds: { target: string; source: "seed" | "database" }[];
 }
 
-/** Runs the command. */
-export async function runCrawl(texts: string[], flags: CrawlFlags, ctx: CliContext): Promise<ExitCode> {
+/** What a run is made with; stored, so that `--resume` goes on in the same way. */
+interface Settings {
+  listenMs: number;
+  listenNodes: number;
+  pings: number;
+  retries: number;
+  timeoutMs: number;
+  allowPrivate: boolean;
+  tryNetworks: boolean;
+}
+
+/** Each setting's flag, to tell what the user said from what is a default. */
+const FLAG_OF: Record<keyof Settings, keyof CrawlFlags> = {
+  listenMs: "listen",
+  listenNodes: "listenNodes",
+  pings: "ping",
+  retries: "retries",
+  timeoutMs: "timeout",
+  allowPrivate: "allowPrivate",
+  tryNetworks: "tryNetworks",
+};
+
+/** Runs the command. `isGiven` tells whether a flag stands on the command line. */
+export async function runCrawl(
+  texts: string[],
+  flags: CrawlFlags,
+  ctx: CliContext,
+  isGiven: (flag: string) => boolean = () => true,
+): Promise<ExitCode> {
   const { io } = ctx;
   if (flags.json && flags.ndjson) throw new UsageError("--json and --ndjson exclude each other");
   if (flags.resume && flags.db === false) throw new UsageError("--resume needs the database: leave --no-db out");
+  if (flags.resume && (texts.length > 0 || flags.from !== undefined || flags.known)) {
+    throw new UsageError(
+      "--resume goes on with the seeds of its run",
+      "leave the seeds out, or start a new crawl without --resume",
+    );
+  }
   const given = await givenSeeds(texts, flags, ctx);
   const { network } = given;
   const secret = seedFlag(flags.seedFile) ?? ctx.random.bytes(32);
-  const file = flags.out === undefined ? undefined : openOutFile(flags.out);
 
-  const [{ crawl, storeSink }, report, { LocalNode }, { CrawlStore }, render, { startProgress }, { VERSION }, records] =
-    await Promise.all([
-      import("../../survey/crawl/crawler.ts"),
-      import("../../survey/crawl/report.ts"),
-      import("../../overlay/peer/local_node.ts"),
-      import("../../overlay/db/crawl_store.ts"),
-      import("../render/crawl.ts"),
-      import("../progress.ts"),
-      import("../../overlay/base/version.ts"),
-      import("../../survey/crawl/visit_record.ts"),
-    ]);
+  const [
+    { crawl, storeSink },
+    report,
+    { LocalNode },
+    { CrawlStore },
+    render,
+    { startProgress },
+    { VERSION },
+    records,
+    { DEFAULT_BUDGET },
+  ] = await Promise.all([
+    import("../../survey/crawl/crawler.ts"),
+    import("../../survey/crawl/report.ts"),
+    import("../../overlay/peer/local_node.ts"),
+    import("../../overlay/db/crawl_store.ts"),
+    import("../render/crawl.ts"),
+    import("../progress.ts"),
+    import("../../overlay/base/version.ts"),
+    import("../../survey/crawl/visit_record.ts"),
+    import("../../survey/crawl/budget.ts"),
+  ]);
 
   const store = await openStore(CrawlStore, network, flags, ctx);
+  let file: OutFile | undefined;
   try {
     const earlier = flags.resume ? interruptedRun(store!, network) : undefined;
-    const seeds = earlier === undefined
-      ? seedsOf(given, flags, store)
-      : earlier.run.seeds.map((target) => ({ target, source: "seed" as const }));
-    if (seeds.length === 0) {
-      throw new OverlayError({
-        code: "no_seeds",
-        network: network.name === "custom" ? network.passphrase : network.name,
-      });
-    }
+    const seeds = earlier === undefined ? seedsOf(given, flags, store) : [...earlier.run.seeds];
+    if (seeds.length === 0) throw new OverlayError({ code: "no_seeds", network: networkWord(network) });
+    file = flags.out === undefined ? undefined : openOutFile(flags.out, { live: flags.ndjson ?? false });
 
+    const settings = settingsOf(flags, earlier, isGiven);
+    const asked = { ...paceOf(earlier), ...budgetOf(flags) };
     const localFor = (passphrase: string) =>
       new LocalNode({ passphrase, clock: ctx.clock, random: ctx.random, seed: secret });
     const local = localFor(network.passphrase);
-    const otherNetworks = !flags.tryNetworks ? [] : NETWORKS
+    const otherNetworks = !settings.tryNetworks ? [] : NETWORKS
       .filter((other) => other.passphrase !== network.passphrase)
       .map((other) => ({ name: other.name, local: localFor(other.passphrase) }));
-    const budget = defined({
-      concurrency: flags.concurrency,
-      dialsPerSecond: flags.rate,
-      perHost: flags.perHost,
-      perSubnet: flags.perNet,
-      maxDials: flags.maxDials,
-      maxSeconds: flags.maxTime === undefined ? undefined : flags.maxTime / 1000,
-      maxBytes: flags.maxBytes,
-    });
-    const stored = {
-      listenMs: flags.listen,
-      listenNodes: flags.listenNodes,
-      pings: flags.ping,
-      retries: flags.retries,
-      timeoutMs: flags.timeout,
-      allowPrivate: flags.allowPrivate ?? false,
-      tryNetworks: flags.tryNetworks,
-    };
+    const { overlayVersion, overlayMinVersion, ledgerVersion } = local;
     const runId = earlier?.run.id ?? store?.startRun({
       toolVersion: VERSION,
-      options: stored,
-      versions: {
-        overlayVersion: local.overlayVersion,
-        overlayMinVersion: local.overlayMinVersion,
-        ledgerVersion: local.ledgerVersion,
-      },
-      seeds: seeds.filter((seed) => seed.source === "seed").map((seed) => seed.target),
-      budget,
+      options: { ...settings },
+      versions: { overlayVersion, overlayMinVersion, ledgerVersion },
+      seeds,
+      budget: { limits: { ...DEFAULT_BUDGET, ...asked }, asked },
+      owner: ownerOf(ctx),
     });
     if (earlier !== undefined) {
-      store!.resumeRun(earlier.run.id);
+      claim(store!, earlier, ctx);
+      const since = new Date(earlier.run.startedAt).toISOString();
       io.err(
-        `resuming run ${earlier.run.id} of ${
-          new Date(earlier.run.startedAt).toISOString()
-        }: ${earlier.visits.length} visits made, ${earlier.pending.length} addresses left\n`,
+        `resuming run ${earlier.run.id} of ${since}: ${earlier.visits.length} visits made, ${earlier.pending.length} addresses left\n`,
       );
     }
 
     using progress = startProgress(io, ctx.clock);
+    using _alive = keepAlive(store, runId, ctx);
     const result = await crawl({
       network: { name: network.name === "custom" ? network.passphrase : network.name, passphrase: network.passphrase },
       seeds,
@@ -202,15 +227,16 @@ export async function runCrawl(texts: string[], flags: CrawlFlags, ctx: CliConte
       resolver: ctx.resolver,
       clock: ctx.clock,
       random: ctx.random,
-      budget,
-      listen: { ms: flags.listen, nodes: flags.listenNodes },
-      pings: flags.ping,
-      timeouts: { connectMs: flags.timeout, stageMs: flags.timeout },
-      retries: flags.retries,
-      allowPrivate: flags.allowPrivate,
+      budget: asked,
+      listen: { ms: settings.listenMs, nodes: settings.listenNodes },
+      pings: settings.pings,
+      timeouts: { connectMs: settings.timeoutMs, stageMs: settings.timeoutMs },
+      retries: settings.retries,
+      allowPrivate: settings.allowPrivate,
       store: store === undefined || runId === undefined ? undefined : storeSink(store, runId),
       runId,
       resume: earlier?.visits.map(records.visitFromStored),
+      resumeScp: earlier?.scp,
       resumedStartMs: earlier?.run.startedAt,
       signal: ctx.signal,
       onVisit: (visit) => {
@@ -225,53 +251,143 @@ export async function runCrawl(texts: string[], flags: CrawlFlags, ctx: CliConte
 
     const view = report.viewOf(result);
     const document = report.crawlDocument(view);
+    // What people asked for first: nothing that fails below may cost it.
+    if (flags.ndjson) io.out(render.runLine(document));
+    else if (flags.json) io.out(render.renderCrawlJson(document));
+    else if (flags.forConfig) io.out(render.renderForConfig(document));
+    else {
+      const shown = {
+        table: flags.table,
+        all: flags.all ?? false,
+        listened: settings.listenMs > 0,
+        outFile: flags.out,
+      };
+      io.out(render.renderCrawl(document, view.summary, io, shown));
+    }
+    file?.write(flags.ndjson ? render.runLine(document) : render.renderCrawlJson(document));
+    file?.finish();
+    file = undefined;
+
+    if (result.failure !== undefined) {
+      io.err(errorText(new OverlayError(result.failure)));
+      return document.nodes.length > 0 ? EXIT.partial : EXIT.failed;
+    }
     if (runId !== undefined) {
       store!.finishRun(runId, result.complete ? "done" : "interrupted", {
-        counts: document.run.counts as never,
+        counts: document.run.counts,
         limitsHit: result.budget.limitsHit,
+        budget: document.budget,
       });
     }
-    if (flags.ndjson) {
-      const line = render.runLine(document);
-      io.out(line);
-      file?.write(line);
-    } else {
-      const text = render.renderCrawlJson(document);
-      file?.write(text);
-      if (flags.json) io.out(text);
-      else if (flags.forConfig) io.out(render.renderForConfig(document));
-      else {io.out(
-          render.renderCrawl(document, view.summary, io, {
-            table: flags.table,
-            all: flags.all ?? false,
-            listened: flags.listen > 0,
-            outFile: flags.out,
-          }),
-        );}
-    }
-    file?.close();
-
     if (ctx.signal.aborted) {
       if (store !== undefined) io.err(`interrupted; continue with: crawl --network ${networkWord(network)} --resume\n`);
       return EXIT.interrupted;
     }
     if (result.usableSeeds === 0) {
       const error = new OverlayError({ code: "no_seeds", network: networkWord(network) });
-      io.err(`error: ${error.message}\n  hint: ${render.seedHint(document) ?? error.hint}\n`);
+      io.err(errorText(error, render.seedHint(document)));
       return EXIT.noSeeds;
     }
-    if (result.budget.limitsHit.length > 0) {
-      io.err(
-        `stopped by the budget: ${result.budget.limitsHit.join(", ")}${
-          store === undefined ? "" : "; raise it and continue with --resume"
-        }\n`,
-      );
+    const { limitsHit } = result.budget;
+    if (limitsHit.length > 0) {
+      const next = store === undefined ? "" : "; raise it and continue with --resume";
+      io.err(`stopped by the budget: ${limitsHit.join(", ")}${next}\n`);
       return EXIT.partial;
     }
     return document.nodes.some((node) => node.state === "reachable" || node.state === "full") ? EXIT.ok : EXIT.failed;
   } finally {
+    file?.abandon();
     store?.close();
   }
+}
+
+/** What the flags say; for a resumed run what its own flags said, where nothing is said now. */
+function settingsOf(flags: CrawlFlags, earlier: LoadedRun | undefined, isGiven: (flag: string) => boolean): Settings {
+  const settings: Settings = {
+    listenMs: flags.listen,
+    listenNodes: flags.listenNodes,
+    pings: flags.ping,
+    retries: flags.retries,
+    timeoutMs: flags.timeout,
+    allowPrivate: flags.allowPrivate ?? false,
+    tryNetworks: flags.tryNetworks,
+  };
+  const stored = (earlier?.run.options ?? {}) as Partial<Record<keyof Settings, unknown>>;
+  for (const name of Object.keys(settings) as (keyof Settings)[]) {
+    const value = stored[name];
+    if (typeof value === typeof settings[name] && !isGiven(FLAG_OF[name])) {
+      (settings as unknown as Record<string, unknown>)[name] = value;
+    }
+  }
+  return settings;
+}
+
+function budgetOf(flags: CrawlFlags): Partial<BudgetLimits> {
+  return defined({
+    concurrency: flags.concurrency,
+    dialsPerSecond: flags.rate,
+    perHost: flags.perHost,
+    perSubnet: flags.perNet,
+    maxDials: flags.maxDials,
+    maxSeconds: flags.maxTime === undefined ? undefined : flags.maxTime / 1000,
+    maxBytes: flags.maxBytes,
+  });
+}
+
+/** How fast a resumed run asked to go. Its totals begin anew: they are why it may have stopped. */
+function paceOf(earlier: LoadedRun | undefined): Partial<BudgetLimits> {
+  const { asked } = (earlier?.run.budget ?? {}) as { asked?: Partial<BudgetLimits> };
+  const pace: Partial<BudgetLimits> = {};
+  for (const name of ["concurrency", "dialsPerSecond", "perHost", "perSubnet"] as const) {
+    const value = asked?.[name];
+    if (typeof value === "number") pace[name] = value;
+  }
+  return pace;
+}
+
+/** Names this process to others that look at the run. */
+function ownerOf(ctx: CliContext): string {
+  return `${hostname()} ${process.pid} ${Math.round(ctx.clock.wallMs() - ctx.clock.nowMs())}`;
+}
+
+/** Takes over an earlier run. One of a process of this machine that is gone needs no waiting. @throws OverlayError `run_in_progress` */
+function claim(store: CrawlStore, earlier: LoadedRun, ctx: CliContext): void {
+  const [host, pid] = (earlier.run.owner ?? "").split(" ");
+  const gone = host === hostname() && !isAlive(Number(pid));
+  const nowMs = ctx.clock.wallMs();
+  store.claimRun(earlier.run.id, ownerOf(ctx), gone ? Math.max(nowMs, earlier.run.updatedAt + STALE_MS) : nowMs);
+}
+
+/** Longer than any sign of life counts. */
+const STALE_MS = 11_000;
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** Time between two signs of life of a run, ms. */
+const ALIVE_MS = 2000;
+
+/** Tells other processes that the run is going on, also while no visit ends. */
+function keepAlive(store: CrawlStore | undefined, runId: number | undefined, ctx: CliContext): Disposable {
+  let timer: Timer | undefined;
+  const beat = () => {
+    timer = ctx.clock.setTimer(ALIVE_MS, () => {
+      try {
+        store!.touch(runId!);
+      } catch {
+        // A database that fails is noticed, and told, at the next visit.
+      }
+      beat();
+    });
+  };
+  if (store !== undefined && runId !== undefined) beat();
+  return { [Symbol.dispose]: () => timer?.cancel() };
 }
 
 /** Seeds of arguments, file and configuration, and the network they belong to. */
@@ -283,9 +399,6 @@ async function givenSeeds(
   const targets: NamedTarget[] = targetsOfArguments(texts);
   if (flags.from !== undefined) targets.push(...await targetsOfFrom(flags.from, ctx));
   let network = flags.network === undefined ? undefined : networkFlag(flags.network);
-  if (flags.network === "auto") {
-    throw new UsageError("crawl needs one network", "find out which with: connect HOST --network auto");
-  }
   const seeds = targets.map((target) => target.text);
   if (flags.config !== undefined) {
     const { readCoreConfig } = await import("../../overlay/base/core_config.ts");

@@ -90,7 +90,7 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
   const plan = planTwin({ nodes, seed: flags.seed, topology, validators: flags.validators, hosts, port });
 
   if (flags.truth !== undefined) {
-    const file = openOutFile(flags.truth);
+    const file = openOutFile(flags.truth, { live: false });
     const document = {
       schema: "stellar-overlay/simulate-truth/1",
       network: "local",
@@ -98,7 +98,7 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
       ...twinTruth(plan, undefined, { skipCodes: true }),
     };
     file.write(toJson(document) + "\n");
-    file.close();
+    file.finish();
   }
 
   const transportFor = (host: string) =>

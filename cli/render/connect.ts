@@ -19,10 +19,8 @@ export function stageObserver(
   single: boolean,
   stay: boolean,
   progress: Progress,
-  io: Io,
   clock: Clock,
 ): ConnectObserver {
-  const c = paint(io.errColour);
   if (!single && !stay) return {};
   const counts = new Map<string, number>();
   let since = 0, total = 0;
@@ -39,9 +37,9 @@ export function stageObserver(
     timer = clock.setTimer(5000, report);
   };
   return {
-    onTry: (address, network) => progress.show(() => c.dim(`${target}: dialing ${address} (${network.name})`)),
-    onResolved: (addresses, elapsed) => progress.show(() => c.dim(`${target}: ${addresses[0]} (dns ${ms(elapsed)})`)),
-    onStage: (stage, elapsed) => progress.show(() => c.dim(`${target}: ${stage} after ${ms(elapsed)}`)),
+    onTry: (address, network) => progress.show(() => `${target}: dialing ${address} (${network.name})`),
+    onResolved: (addresses, elapsed) => progress.show(() => `${target}: ${addresses[0]} (dns ${ms(elapsed)})`),
+    onStage: (stage, elapsed) => progress.show(() => `${target}: ${stage} after ${ms(elapsed)}`),
     onLive: () => {
       if (!stay) return;
       progress.log(`${target}: connected; Ctrl-C ends it`);

@@ -162,8 +162,8 @@ function summaryText(document: CrawlDocument, summary: CrawlSummary, io: Io, opt
       lines.push(wrap(`  ${c.dim(name.padEnd(13))} ${value}`, io.outIsTerminal ? io.columns : undefined, 16));
     }
   };
-  const states = (of: Record<string, number>) =>
-    Object.entries(of).sort((a, b) => b[1] - a[1]).map(([state, n]) => `${n} ${paintState(c, state)}`).join(", ");
+  const states = (of: readonly { state: string; count: number }[]) =>
+    of.map(({ state, count }) => `${count} ${paintState(c, state)}`).join(", ");
 
   const ending = run.complete
     ? ""

@@ -62,6 +62,7 @@ export type Failure =
   | { code: "seed_file_exposed"; path: string; mode: string }
   | { code: "no_seeds"; network: string }
   | { code: "nothing_to_resume"; network: string }
+  | { code: "run_in_progress"; run: number; sinceMs: number }
   | { code: "port_in_use"; address: string }
   | { code: "invalid_argument"; argument: string; reason: string };
 
@@ -77,7 +78,10 @@ const FACTS: Table<string> = {
   connect_unreachable: (f) => `${f.address} is unreachable (${f.reason})`,
   connect_timeout: (f) => `no TCP answer from ${f.address} within ${f.afterMs} ms`,
   connect_failed: (f) => `TCP connect to ${f.address} failed (${f.reason})`,
-  closed_before_hello: (f) => `closed ${f.afterMs} ms after connecting, before our HELLO was read`,
+  closed_before_hello: (f) =>
+    `${
+      f.reset ? "reset" : "closed"
+    } ${f.afterMs} ms after connecting, before it answered our HELLO, which it may not have read`,
   silent_close: (f) => `closed without a byte ${f.afterMs} ms after our HELLO for network ${f.network}`,
   closed_after_hello: (f) => `${f.reset ? "reset" : "closed"} without an ERROR_MSG during ${f.stage}`,
   handshake_timeout: (f) => `the handshake stopped at ${f.stage} for ${f.afterMs} ms`,
@@ -122,6 +126,7 @@ const FACTS: Table<string> = {
   seed_file_exposed: (f) => `${f.path} can be read by others (mode ${f.mode})`,
   no_seeds: (f) => `no usable seed address for network ${f.network}`,
   nothing_to_resume: (f) => `no interrupted crawl of network ${f.network} in the database`,
+  run_in_progress: (f) => `run ${f.run} is still going: another process stored something ${f.sinceMs} ms ago`,
   port_in_use: (f) => `${f.address} is already in use`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
@@ -197,6 +202,8 @@ const HINTS: Table<string> = {
   no_seeds: () =>
     "give host:port arguments, --config stellar-core.cfg, or a --network with built-in seeds (pubnet, testnet, futurenet)",
   nothing_to_resume: () => "start one without --resume; `--db` chooses another database",
+  run_in_progress: () =>
+    "wait for it or stop it with Ctrl-C; a run whose process died can be resumed after ten seconds",
   port_in_use: () => "choose another port, or stop what listens there",
   invalid_argument: () => "see --help",
 };

@@ -84,6 +84,7 @@ const SAMPLES: Samples = {
   seed_file_exposed: [{ code: "seed_file_exposed", path: "/x", mode: "644" }],
   no_seeds: [{ code: "no_seeds", network: "local" }],
   nothing_to_resume: [{ code: "nothing_to_resume", network: "pubnet" }],
+  run_in_progress: [{ code: "run_in_progress", run: 3, sinceMs: 400 }],
   port_in_use: [{ code: "port_in_use", address }],
   invalid_argument: [{ code: "invalid_argument", argument: "--timeout", reason: "not a number" }],
 };

@@ -2,8 +2,9 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { OverlayError } from "../base/errors.ts";
 import { networkIdOf } from "../base/networks.ts";
-import { type Database, openDatabase, type SqlRow, type SqlValue } from "./database.ts";
-import { checkSchema, migrate } from "./schema.ts";
+import { formatAddress, parseTarget } from "../base/peer_address.ts";
+import type { Database, SqlRow, SqlValue } from "./database.ts";
+import { claimNetwork, openNodeDatabase } from "./schema.ts";
 import {
   GOOD_OUTCOMES,
   type Json,
@@ -18,10 +19,19 @@ import {
   type StoredHello,
   type StoredObservation,
   type StoredRun,
+  type StoredScp,
+  type StoredSeed,
   type StoredVisit,
 } from "./stored.ts";
 
 export * from "./stored.ts";
+
+/** A running run whose owner stored nothing for so long is taken for dead, ms. Its owner calls {@link CrawlStore.touch} more often. */
+export const OWNER_TIMEOUT_MS = 10_000;
+/** Runs that stay when one ends. */
+export const KEEP_RUNS = 50;
+/** An address that nobody told for so long is forgotten when a run ends, ms. */
+export const KEEP_ADDRESSES_MS = 90 * 86_400_000;
 
 /** How to open a crawl database. */
 export interface CrawlStoreOptions {
@@ -57,70 +67,96 @@ export class CrawlStore {
    */
   static async open(path: string, options: CrawlStoreOptions = {}): Promise<CrawlStore> {
     const { networkPassphrase, clock = systemClock, readonly = false } = options;
-    const db = await openDatabase(path, {
-      readonly,
-      check(db) {
-        checkSchema(db);
-        // Before the update of an older schema, so that a mistaken path changes nothing.
-        if (hasMeta(db)) checkNetwork(db, networkPassphrase);
-      },
-    });
-    try {
-      migrate(db);
-      return new CrawlStore(db, clock, claimNetwork(db, networkPassphrase));
-    } catch (error) {
-      db.close();
-      throw error;
-    }
+    const db = await openNodeDatabase(path, { readonly, networkPassphrase });
+    return new CrawlStore(db, clock, claimNetwork(db, networkPassphrase));
   }
 
   /** Begins a run, state "running", and takes its seeds into the address book. Returns its id. */
   startRun(run: NewRun): number {
     const now = this.#now();
+    const seeds = run.seeds.map(toSeed);
     return this.#db.transaction(() => {
       const { lastInsertRowid } = this.#run(
-        `INSERT INTO run (started_at, updated_at, state, tool_version, options, versions, seeds, budget)
-         VALUES (?, ?, 'running', ?, ?, ?, ?, ?)`,
+        `INSERT INTO run (started_at, updated_at, state, owner, tool_version, options, versions, seeds, budget)
+         VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?)`,
         now,
         now,
+        run.owner ?? null,
         run.toolVersion,
         toJson(run.options),
         toJson(run.versions),
-        toJson(run.seeds),
+        toJson(seeds),
         toJson(run.budget),
       );
-      this.addAddresses(run.seeds, "seed");
+      // Remembered addresses are in the book already, and that we remember them makes them no more recent.
+      this.addAddresses(seeds.filter(({ source }) => source === "seed").flatMap(addressOfSeed), "seed");
       return lastInsertRowid;
     });
   }
 
-  /** Sets an interrupted run going again. */
-  resumeRun(runId: number): void {
-    this.#run("UPDATE run SET state = 'running', ended_at = NULL, updated_at = ? WHERE id = ?", this.#now(), runId);
+  /**
+   * Takes over a run to continue it: afterwards it is "running" and belongs to `owner`. Of several processes that try at once
+   * one succeeds. Throws `run_in_progress` while the process it belongs to lives, which is when it stored something or called
+   * {@link touch} in the last {@link OWNER_TIMEOUT_MS}.
+   */
+  claimRun(runId: number, owner: string, nowMs = this.#now()): void {
+    this.#db.transaction(() => {
+      const row = this.#get("SELECT state, owner, updated_at FROM run WHERE id = ?", runId);
+      if (!row) throw new OverlayError({ code: "db_failed", path: this.#db.path, reason: `it has no run ${runId}` });
+      const sinceMs = Math.round(nowMs) - (row.updated_at as number);
+      // A heartbeat from the future comes from a clock that was set back.
+      if (row.state === "running" && row.owner !== owner && Math.abs(sinceMs) <= OWNER_TIMEOUT_MS) {
+        throw new OverlayError({ code: "run_in_progress", run: runId, sinceMs: Math.max(0, sinceMs) });
+      }
+      this.#run(
+        "UPDATE run SET state = 'running', owner = ?, ended_at = NULL, updated_at = ? WHERE id = ?",
+        owner,
+        Math.round(nowMs),
+        runId,
+      );
+    });
   }
 
-  /** Ends a run. */
+  /** Says that the process that runs it lives. False: with `owner` given, the run belongs to another process by now. */
+  touch(runId: number, owner?: string): boolean {
+    return this.#run(
+      "UPDATE run SET updated_at = ? WHERE id = ? AND state = 'running' AND owner IS coalesce(?, owner)",
+      this.#now(),
+      runId,
+      owner ?? null,
+    ).changes > 0;
+  }
+
+  /** Ends a run, and bounds the file by {@link KEEP_RUNS} and {@link KEEP_ADDRESSES_MS}. */
   finishRun(runId: number, state: Exclude<RunState, "running">, end: RunEnd = {}): void {
     const now = this.#now();
-    this.#run(
-      "UPDATE run SET state = ?, ended_at = ?, updated_at = ?, counts = ?, limits_hit = ? WHERE id = ?",
-      state,
-      now,
-      now,
-      toJson(end.counts),
-      toJson(end.limitsHit),
-      runId,
-    );
+    this.#db.transaction(() => {
+      this.#run(
+        "UPDATE run SET state = ?, ended_at = ?, updated_at = ?, counts = ?, limits_hit = ?, used = ? WHERE id = ?",
+        state,
+        now,
+        now,
+        toJson(end.counts),
+        toJson(end.limitsHit),
+        toJson(end.budget?.used),
+        runId,
+      );
+      this.#purge({ keepRuns: KEEP_RUNS, addressesSeenBefore: now - KEEP_ADDRESSES_MS });
+    });
   }
 
-  /** Stores a visit, the node met and what it adds to the address book. Committed on return. Returns its number in the run. */
+  /**
+   * Stores a visit and what it adds to the address book; also the node met, if it authenticated and is of our network. Committed
+   * on return. Returns its number in the run.
+   */
   recordVisit(runId: number, visit: StoredVisit): number {
     return this.#db.transaction(() => {
       const now = this.#now();
       const seq = Number(this.#get("SELECT coalesce(max(seq), 0) + 1 AS seq FROM visit WHERE run_id = ?", runId)!.seq);
       this.#run(
         `INSERT INTO visit (run_id, seq, address, depth, attempt, started_at, duration_ms, outcome, code, failure, node_id,
-           hello, stages, rtt_ms, peers, retry_at, extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+           authenticated, hello, stages, rtt_ms, peers, retry_at, extra)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         runId,
         seq,
         visit.address,
@@ -132,6 +168,7 @@ export class CrawlStore {
         visit.code,
         toJson(visit.failure),
         visit.nodeId,
+        visit.authenticated ? 1 : 0,
         toJson(visit.hello),
         toJson(visit.stages),
         visit.rttMs,
@@ -139,8 +176,10 @@ export class CrawlStore {
         visit.retryAt === null ? null : Math.ceil(visit.retryAt),
         toJson(visit.extra),
       );
-      this.#bookVisit(visit, now);
-      if (visit.nodeId !== null) this.#bookNode(visit.nodeId, visit, now);
+      // A HELLO alone may be a copy of another node's, and ids of another network are not nodes of ours.
+      const proven = visit.authenticated && visit.hello?.networkId === this.networkId ? visit.nodeId : null;
+      this.#bookVisit(visit, proven, now);
+      if (proven !== null) this.#bookNode(proven, visit, now);
       if (visit.peers !== null && visit.peers.length > 0) this.addAddresses(visit.peers, "peers");
       this.#run("UPDATE run SET updated_at = ? WHERE id = ?", now, runId);
       return seq;
@@ -161,19 +200,74 @@ export class CrawlStore {
     );
   }
 
-  /** Stores when a validator's statement arrived; the same run, validator and slot again replaces it. */
-  recordObservation(runId: number, seen: StoredObservation): void {
-    this.#run(
-      "INSERT OR REPLACE INTO validator (run_id, node_id, slot, first_at, lags) VALUES (?, ?, ?, ?, ?)",
-      runId,
-      seen.nodeId,
-      String(seen.slot),
-      Math.round(seen.firstAt),
-      toJson(seen.lagsMs),
-    );
+  /** Stores what was heard of consensus; the same listener, node, slot or hash again replaces what was stored of it. */
+  recordScp(runId: number, scp: Partial<StoredScp>): void {
+    this.#db.transaction(() => {
+      for (const { nodeId, relaying } of scp.listeners ?? []) {
+        this.#run(
+          "INSERT OR REPLACE INTO listener (run_id, node_id, relaying) VALUES (?, ?, ?)",
+          runId,
+          nodeId,
+          relaying ? 1 : 0,
+        );
+      }
+      for (const seen of scp.heard ?? []) {
+        this.#run(
+          `INSERT OR REPLACE INTO heard (run_id, node_id, slot, statement, quorum_set_hash, first_heard_at, heard_from)
+           VALUES (?, ?, ?, ?, ?, ?, ?)`,
+          runId,
+          seen.nodeId,
+          String(seen.slot),
+          seen.statement,
+          seen.quorumSetHash,
+          Math.round(seen.firstHeardAt),
+          toJson(seen.heardFrom),
+        );
+      }
+      for (const seen of scp.observations ?? []) {
+        this.#run(
+          `INSERT OR REPLACE INTO validator (run_id, node_id, slot, first_at, lags, statement, quorum_set_hash)
+           VALUES (?, ?, ?, ?, ?, ?, ?)`,
+          runId,
+          seen.nodeId,
+          String(seen.slot),
+          Math.round(seen.firstAt),
+          toJson(seen.lagsMs),
+          seen.statement,
+          seen.quorumSetHash,
+        );
+      }
+      for (const { hash, set } of scp.quorumSets ?? []) {
+        this.#run("INSERT OR REPLACE INTO quorum_set (run_id, hash, json) VALUES (?, ?, ?)", runId, hash, toJson(set));
+      }
+      this.#run("UPDATE run SET updated_at = ? WHERE id = ?", this.#now(), runId);
+    });
   }
 
-  /** What {@link recordObservation} stored in a run, by slot, then by time. */
+  /** What {@link recordScp} stored in a run: observations by slot, then by time; the rest by id or hash. */
+  scpOf(runId: number): StoredScp {
+    return {
+      listeners: this.#all("SELECT * FROM listener WHERE run_id = ? ORDER BY node_id", runId).map((row) => ({
+        nodeId: row.node_id as string,
+        relaying: row.relaying === 1,
+      })),
+      heard: this.#all("SELECT * FROM heard WHERE run_id = ? ORDER BY node_id", runId).map((row) => ({
+        nodeId: row.node_id as string,
+        slot: BigInt(row.slot as string),
+        statement: row.statement as string,
+        quorumSetHash: row.quorum_set_hash as string,
+        firstHeardAt: row.first_heard_at as number,
+        heardFrom: fromJson(row.heard_from) as string[],
+      })),
+      observations: this.observations(runId),
+      quorumSets: this.#all("SELECT * FROM quorum_set WHERE run_id = ? ORDER BY hash", runId).map((row) => ({
+        hash: row.hash as string,
+        set: fromJson(row.json) as object,
+      })),
+    };
+  }
+
+  /** The observations of {@link scpOf}. */
   observations(runId: number): StoredObservation[] {
     return this.#all("SELECT * FROM validator WHERE run_id = ? ORDER BY length(slot), slot, first_at, node_id", runId)
       .map(
@@ -182,13 +276,15 @@ export class CrawlStore {
           slot: BigInt(row.slot as string),
           firstAt: row.first_at as number,
           lagsMs: fromJson(row.lags) as Record<string, number>,
+          statement: row.statement as string | null,
+          quorumSetHash: row.quorum_set_hash as string | null,
         }),
       );
   }
 
   /**
-   * The newest run that did not end: interrupted, or still "running", which is the state a killed process leaves. Compare
-   * `updatedAt` with the clock when another process may really be at it.
+   * The newest run that did not end: interrupted, or still "running", which is the state a killed process leaves.
+   * {@link claimRun} tells whether another process is really at it.
    */
   lastInterruptedRun(): StoredRun | null {
     const row = this.#get("SELECT * FROM run WHERE state IN ('running', 'interrupted') ORDER BY id DESC LIMIT 1");
@@ -208,7 +304,7 @@ export class CrawlStore {
       if (!row) return null;
       const run = toRun(row);
       const visits = this.#all("SELECT * FROM visit WHERE run_id = ? ORDER BY seq", runId).map(toVisit);
-      return { run, visits, pending: pendingOf(run.seeds, visits) };
+      return { run, visits, pending: pendingOf(run.seeds.flatMap(addressOfSeed), visits), scp: this.scpOf(runId) };
     });
   }
 
@@ -255,24 +351,11 @@ export class CrawlStore {
   }
 
   /**
-   * Bounds the file: deletes all but the newest `keepRuns` ended runs, and addresses not seen since `addressesSeenBefore`
-   * (ms since the Unix epoch). Peers may invent addresses, so a crawler that runs for long calls this.
+   * Bounds the file: deletes all but the newest `keepRuns` runs that no process is at, and addresses not seen since
+   * `addressesSeenBefore` (ms since the Unix epoch). {@link finishRun} does it with fixed bounds.
    */
   purge(options: { keepRuns?: number; addressesSeenBefore?: number }): { runs: number; addresses: number } {
-    return this.#db.transaction(() => {
-      let runs = 0, addresses = 0;
-      if (options.keepRuns !== undefined) {
-        runs = this.#run(
-          `DELETE FROM run WHERE state <> 'running' AND id NOT IN
-             (SELECT id FROM run WHERE state <> 'running' ORDER BY id DESC LIMIT ?)`,
-          options.keepRuns,
-        ).changes;
-      }
-      if (options.addressesSeenBefore !== undefined) {
-        addresses = this.#run("DELETE FROM address WHERE last_seen_at < ?", options.addressesSeenBefore).changes;
-      }
-      return { runs, addresses };
-    });
+    return this.#db.transaction(() => this.#purge(options));
   }
 
   /** Closes the file. Again does nothing. */
@@ -284,8 +367,25 @@ export class CrawlStore {
     this.close();
   }
 
-  #bookVisit(visit: StoredVisit, now: number): void {
-    const good = GOOD_OUTCOMES.has(visit.outcome);
+  #purge(options: { keepRuns?: number; addressesSeenBefore?: number }): { runs: number; addresses: number } {
+    let runs = 0, addresses = 0;
+    if (options.keepRuns !== undefined) {
+      const since = this.#now() - OWNER_TIMEOUT_MS;
+      runs = this.#run(
+        `WITH idle AS (SELECT id FROM run WHERE state <> 'running' OR updated_at < ?)
+         DELETE FROM run WHERE id IN idle AND id NOT IN (SELECT id FROM idle ORDER BY id DESC LIMIT ?)`,
+        since,
+        options.keepRuns,
+      ).changes;
+    }
+    if (options.addressesSeenBefore !== undefined) {
+      addresses = this.#run("DELETE FROM address WHERE last_seen_at < ?", options.addressesSeenBefore).changes;
+    }
+    return { runs, addresses };
+  }
+
+  #bookVisit(visit: StoredVisit, nodeId: string | null, now: number): void {
+    const good = nodeId !== null && GOOD_OUTCOMES.has(visit.outcome);
     this.#run(
       `INSERT INTO address (address, source, first_seen_at, last_seen_at, last_tried_at, last_good_at, last_outcome,
          last_node_id, failures, next_attempt_at) VALUES (?, 'visit', ?, ?, ?, ?, ?, ?, ?, ?)
@@ -299,7 +399,7 @@ export class CrawlStore {
       now,
       good ? now : null,
       visit.outcome,
-      visit.nodeId,
+      nodeId,
       good ? 0 : 1,
       visit.retryAt === null ? null : Math.ceil(visit.retryAt),
     );
@@ -373,40 +473,6 @@ export function pendingOf(seeds: readonly string[], visits: readonly StoredVisit
   }));
 }
 
-function hasMeta(db: Database): boolean {
-  return db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== undefined;
-}
-
-/** The passphrase in the file, if any. Throws `db_failed` when it is not the one expected. */
-function checkNetwork(db: Database, expected: string | undefined): string | undefined {
-  const stored = db.prepare("SELECT value FROM meta WHERE key = 'network_passphrase'").get()?.value as
-    | string
-    | undefined;
-  if (stored !== undefined && expected !== undefined && stored !== expected) {
-    const reason = `it belongs to network '${stored}', not '${expected}'`;
-    throw new OverlayError({ code: "db_failed", path: db.path, reason });
-  }
-  return stored;
-}
-
-/** The network of the file; a new file becomes one of the network expected. */
-function claimNetwork(db: Database, expected: string | undefined): string {
-  const stored = checkNetwork(db, expected);
-  if (stored !== undefined) return stored;
-  if (expected === undefined || db.readonly) {
-    throw new OverlayError({ code: "db_failed", path: db.path, reason: "it does not say which network it belongs to" });
-  }
-  return db.transaction(() => {
-    // Another process may have been first.
-    if (checkNetwork(db, expected) === undefined) {
-      const insert = db.prepare("INSERT INTO meta (key, value) VALUES (?, ?)");
-      insert.run("network_passphrase", expected);
-      insert.run("network_id", networkIdOf(expected));
-    }
-    return expected;
-  });
-}
-
 function toJson(value: unknown): string | null {
   if (value === undefined || value === null) return null;
   return JSON.stringify(value, (_key, item) => typeof item === "bigint" ? item.toString() : item);
@@ -414,6 +480,21 @@ function toJson(value: unknown): string | null {
 
 function fromJson(text: SqlValue): Json {
   return text === null ? null : JSON.parse(text as string);
+}
+
+/** Reads a seed also in the form of schema 1, a text. */
+function toSeed(seed: string | StoredSeed): StoredSeed {
+  return typeof seed === "string" ? { target: seed, source: "seed" } : { target: seed.target, source: seed.source };
+}
+
+/** `host:port` of a seed; none when it is no address. */
+function addressOfSeed(seed: StoredSeed): string[] {
+  try {
+    return [formatAddress(parseTarget(seed.target).address)];
+  } catch (error) {
+    if (error instanceof OverlayError && error.failure.code === "bad_address") return [];
+    throw error;
+  }
 }
 
 function toRun(row: SqlRow): StoredRun {
@@ -426,10 +507,12 @@ function toRun(row: SqlRow): StoredRun {
     toolVersion: row.tool_version as string,
     options: fromJson(row.options),
     versions: fromJson(row.versions),
-    seeds: fromJson(row.seeds) as string[],
+    seeds: (fromJson(row.seeds) as unknown as (string | StoredSeed)[]).map(toSeed),
+    owner: row.owner as string | null,
     budget: fromJson(row.budget),
     counts: fromJson(row.counts),
     limitsHit: (fromJson(row.limits_hit) ?? []) as string[],
+    used: fromJson(row.used),
   };
 }
 
@@ -446,6 +529,7 @@ function toVisit(row: SqlRow): NumberedVisit {
     code: row.code as string | null,
     failure: fromJson(row.failure),
     nodeId: row.node_id as string | null,
+    authenticated: row.authenticated === 1,
     hello: fromJson(row.hello) as StoredHello | null,
     stages: fromJson(row.stages),
     rttMs: row.rtt_ms as number | null,

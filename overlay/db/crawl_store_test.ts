@@ -10,7 +10,14 @@ import fc from "fast-check";
 import { VirtualClock } from "../base/clock.ts";
 import { isFailure, OverlayError } from "../base/errors.ts";
 import { networkIdOf } from "../base/networks.ts";
-import { CrawlStore, type NewRun, pendingOf, type StoredVisit } from "./crawl_store.ts";
+import {
+  CrawlStore,
+  type NewRun,
+  OWNER_TIMEOUT_MS,
+  pendingOf,
+  type StoredScp,
+  type StoredVisit,
+} from "./crawl_store.ts";
 import { openDatabase } from "./database.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
 
@@ -27,8 +34,8 @@ const RUN: NewRun = {
   toolVersion: "0.1.0",
   options: { maxNodes: 100, seenSlot: 2n ** 63n },
   versions: { overlay: 42 },
-  seeds: ["a.example:1", "b.example:1"],
-  budget: null,
+  seeds: ["a.example:1", { target: "b.example:1", source: "database" }],
+  budget: { dials: 7 },
 };
 
 function visit(fields: Partial<StoredVisit>): StoredVisit {
@@ -41,8 +48,9 @@ function visit(fields: Partial<StoredVisit>): StoredVisit {
     outcome: "reachable",
     code: null,
     failure: null,
-    nodeId: null,
-    hello: null,
+    nodeId: "GA",
+    authenticated: true,
+    hello: HELLO,
     stages: null,
     rttMs: null,
     peers: null,
@@ -87,7 +95,7 @@ function suite(where: string, make: (path: string, clock: VirtualClock) => Promi
     });
     const failed = visit({ address: "b.example:1", outcome: "unreachable", peers: [], retryAt: 1_767_225_700_000 });
     assert.deepEqual([first.recordVisit(id, full), first.recordVisit(id, failed)], [1, 2]);
-    first.finishRun(id, "interrupted", { counts: { visits: 2 }, limitsHit: ["time"] });
+    first.finishRun(id, "interrupted", { counts: { visits: 2 }, limitsHit: ["time"], budget: { used: { dials: 2 } } });
     const store = await reopen(first);
     assert.equal(store.networkPassphrase, PASSPHRASE);
     assert.equal(store.networkId, networkIdOf(PASSPHRASE));
@@ -103,6 +111,9 @@ function suite(where: string, make: (path: string, clock: VirtualClock) => Promi
       state: "interrupted",
       counts: { visits: 2 },
       limitsHit: ["time"],
+      seeds: [{ target: "a.example:1", source: "seed" }, { target: "b.example:1", source: "database" }],
+      owner: null,
+      used: { dials: 2 },
     });
     assert.deepEqual(loaded.visits, [{ ...full, runId: id, seq: 1 }, { ...failed, runId: id, seq: 2 }]);
     assert.deepEqual(loaded.pending, [
@@ -122,7 +133,7 @@ function suite(where: string, make: (path: string, clock: VirtualClock) => Promi
     assert.equal(store.lastInterruptedRun()?.id, killed);
     store.finishRun(killed, "interrupted");
     assert.equal(store.lastInterruptedRun()?.state, "interrupted");
-    store.resumeRun(killed);
+    store.claimRun(killed, "me", clock.wallMs());
     const resumed = store.loadRun(killed)!.run;
     assert.deepEqual([resumed.state, resumed.endedAt, resumed.updatedAt], ["running", null, clock.wallMs()]);
     store.finishRun(killed, "done");
@@ -131,7 +142,7 @@ function suite(where: string, make: (path: string, clock: VirtualClock) => Promi
   });
 
   run("keeps the address book, good ones first", async (store, clock) => {
-    const id = store.startRun(RUN);
+    const id = store.startRun({ ...RUN, seeds: ["a.example:1", "b.example:1"] });
     store.recordVisit(id, visit({ nodeId: "GA", peers: ["c.example:1", "d.example:1", "c.example:1"] }));
     await clock.advance(1000);
     store.recordVisit(id, visit({ address: "c.example:1", outcome: "full", nodeId: "GC" }));
@@ -180,23 +191,116 @@ function suite(where: string, make: (path: string, clock: VirtualClock) => Promi
     assert.deepEqual(store.visitsOfAddress("b.example:1").map((v) => v.seq), [2]);
   });
 
-  run("keeps what validators said when", (store) => {
+  run("books no node for a HELLO alone, nor for one of another network", async (store, clock) => {
+    const id = store.startRun(RUN);
+    store.recordVisit(id, visit({ nodeId: "GA" }));
+    const before = [store.knownNode("GA"), store.knownAddress("a.example:1")!.lastGoodAt];
+    await clock.advance(1000);
+    // A replayed HELLO and a "full" before AUTH, at an address of its own and at the node's.
+    for (const address of ["evil.example:1", "a.example:1"]) {
+      const hello = { ...HELLO, versionStr: "stolen" };
+      store.recordVisit(id, visit({ address, outcome: "full", authenticated: false, hello }));
+      store.recordVisit(id, visit({ address, outcome: "reachable", hello: null }));
+    }
+    const foreign = { ...HELLO, networkId: networkIdOf("Other") };
+    store.recordVisit(id, visit({ address: "o.example:1", nodeId: "GO", outcome: "other-network", hello: foreign }));
+    assert.deepEqual([store.knownNode("GA"), store.knownAddress("a.example:1")!.lastGoodAt], before);
+    assert.equal(store.knownNode("GO"), null);
+    for (const address of ["evil.example:1", "o.example:1"]) {
+      const { lastNodeId, lastGoodAt } = store.knownAddress(address)!;
+      assert.deepEqual([lastNodeId, lastGoodAt], [null, null]);
+    }
+    assert.equal(store.loadRun(id)!.visits[1].authenticated, false);
+  });
+
+  run("lets one process at a time be at a run", async (store, clock) => {
+    const id = store.startRun({ ...RUN, owner: "first" });
+    assert.equal(store.loadRun(id)!.run.owner, "first");
+    await clock.advance(OWNER_TIMEOUT_MS);
+    assert.throws(() => store.claimRun(id, "second", clock.wallMs()), (error: OverlayError) => {
+      assert.deepEqual(error.failure, { code: "run_in_progress", run: id, sinceMs: OWNER_TIMEOUT_MS });
+      return true;
+    });
+    assert.equal(store.touch(id, "first"), true);
+    await clock.advance(1000);
+    assert.throws(() => store.claimRun(id, "second", clock.wallMs()), isFailure("run_in_progress"));
+    store.recordVisit(id, visit({}));
+    await clock.advance(OWNER_TIMEOUT_MS + 1);
+    store.claimRun(id, "second", clock.wallMs());
+    assert.throws(() => store.claimRun(id, "third", clock.wallMs()), isFailure("run_in_progress"));
+    assert.equal(store.touch(id, "first"), false, "it belongs to another now");
+    assert.equal(store.touch(id), true);
+    store.finishRun(id, "interrupted");
+    assert.equal(store.touch(id, "second"), false, "it does not run");
+    store.claimRun(id, "third", clock.wallMs());
+    assert.equal(store.loadRun(id)!.run.owner, "third");
+    assert.throws(() => store.claimRun(id + 1, "third", clock.wallMs()), isFailure("db_failed"));
+  });
+
+  run(
+    "knows the addresses of seeds however they are written, and what is remembered gets no younger",
+    async (store, clock) => {
+      store.addAddresses(["10.0.0.2:11625"], "peers");
+      await clock.advance(1000);
+      const seeds = ["10.0.0.1", "no address", { target: "10.0.0.2", source: "database" as const }];
+      const id = store.startRun({ ...RUN, seeds });
+      assert.deepEqual(store.loadRun(id)!.pending.map(({ address }) => address), ["10.0.0.1:11625", "10.0.0.2:11625"]);
+      assert.equal(store.knownAddress("10.0.0.1:11625")!.source, "seed");
+      assert.equal(store.knownAddress("10.0.0.2:11625")!.lastSeenAt, clock.wallMs() - 1000);
+    },
+  );
+
+  run("keeps what was heard of consensus", (store) => {
     const id = store.startRun(RUN);
     const seen = (slot: bigint, lagsMs: Record<string, number>) => ({
       nodeId: "GV",
       slot,
       firstAt: 1_767_225_600_000,
       lagsMs,
+      statement: "externalize",
+      quorumSetHash: "aa",
     });
-    store.recordObservation(id, seen(100n, { GA: 0 }));
-    store.recordObservation(id, seen(99n, {}));
-    store.recordObservation(id, seen(2n ** 64n - 1n, {}));
-    store.recordObservation(id, seen(100n, { GA: 0, GB: 12.5 }));
-    assert.deepEqual(store.observations(id), [
-      seen(99n, {}),
-      seen(100n, { GA: 0, GB: 12.5 }),
-      seen(2n ** 64n - 1n, {}),
-    ]);
+    const heard = {
+      nodeId: "GV",
+      slot: 2n ** 64n - 1n,
+      statement: "prepare",
+      quorumSetHash: "aa",
+      firstHeardAt: 1_767_225_600_000,
+      heardFrom: ["GA"],
+    };
+    const none: StoredScp = { listeners: [], heard: [], observations: [], quorumSets: [] };
+    assert.deepEqual(store.scpOf(id), none);
+    store.recordScp(id, {
+      listeners: [{ nodeId: "GA", relaying: false }],
+      heard: [{ ...heard, slot: 99n }],
+      observations: [seen(100n, { GA: 0 }), seen(99n, {}), seen(2n ** 64n - 1n, {})],
+    });
+    const set = { threshold: 1, validators: ["GV"], innerSets: [] };
+    store.recordScp(id, {
+      listeners: [{ nodeId: "GA", relaying: true }],
+      heard: [heard],
+      observations: [seen(100n, { GA: 0, GB: 12.5 })],
+      quorumSets: [{ hash: "aa", set }],
+    });
+    assert.deepEqual(store.loadRun(id)!.scp, {
+      listeners: [{ nodeId: "GA", relaying: true }],
+      heard: [heard],
+      observations: [seen(99n, {}), seen(100n, { GA: 0, GB: 12.5 }), seen(2n ** 64n - 1n, {})],
+      quorumSets: [{ hash: "aa", set }],
+    });
+    assert.deepEqual(store.scpOf(id + 1), none);
+  });
+
+  run("forgets the oldest runs and addresses when a run ends", async (store, clock) => {
+    const killed = store.startRun(RUN);
+    await clock.advance(91 * 86_400_000);
+    for (let i = 0; i < 60; i++) store.finishRun(store.startRun({ ...RUN, seeds: ["z.example:1"] }), "done");
+    const live = store.startRun({ ...RUN, seeds: [] });
+    store.finishRun(store.startRun({ ...RUN, seeds: [] }), "done");
+    const ids = store.runs().map((run) => run.id);
+    assert.equal(ids.length, 51);
+    assert.ok(ids.includes(live) && !ids.includes(killed));
+    assert.deepEqual(store.knownAddresses().map(({ address }) => address), ["z.example:1"]);
   });
 
   run("purges old runs and addresses", async (store, clock) => {

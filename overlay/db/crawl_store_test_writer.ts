@@ -27,6 +27,7 @@ for (let i = 0;; i++) {
     code: null,
     failure: null,
     nodeId: `G${i}`,
+    authenticated: true,
     hello: null,
     stages: null,
     rttMs: null,

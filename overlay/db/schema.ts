@@ -1,6 +1,7 @@
 /** The tables of our database file, and the steps from each older schema to the newest. */
 import { OverlayError } from "../base/errors.ts";
-import type { Database } from "./database.ts";
+import { networkIdOf } from "../base/networks.ts";
+import { type Database, openDatabase, type OpenOptions } from "./database.ts";
 
 /** Stands in the file's header (PRAGMA application_id) and marks it as ours: "sovl" in ASCII. */
 export const APPLICATION_ID = 0x736f766c;
@@ -89,6 +90,68 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (run_id, node_id, slot)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- The address book of a node. type: 0 inbound, 1 outbound, 2 preferred. next_attempt_at: not dialed before. The rowid grows
+  -- with the order in which addresses were learned.
+  CREATE TABLE peers (
+    host TEXT NOT NULL,
+    port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),
+    next_attempt_at INTEGER NOT NULL,
+    num_failures INTEGER NOT NULL DEFAULT 0 CHECK (num_failures >= 0),
+    type INTEGER NOT NULL CHECK (type BETWEEN 0 AND 2),
+    PRIMARY KEY (host, port)
+  ) STRICT;
+  CREATE INDEX peers_type ON peers (type, num_failures DESC);
+
+  -- Nodes that are refused. until_at: NULL is forever.
+  CREATE TABLE ban (
+    node_id TEXT PRIMARY KEY,
+    until_at INTEGER,
+    reason TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  -- owner: the process that a running run belongs to; it touches updated_at. used: what the run took of its budget.
+  ALTER TABLE run ADD COLUMN owner TEXT;
+  ALTER TABLE run ADD COLUMN used TEXT;
+
+  -- Whether the node proved that it holds the key of node_id.
+  ALTER TABLE visit ADD COLUMN authenticated INTEGER NOT NULL DEFAULT 0;
+  UPDATE visit SET authenticated = 1 WHERE json_extract(extra, '$.authenticated') = 1;
+
+  -- What the node last said about the slot.
+  ALTER TABLE validator ADD COLUMN statement TEXT;
+  ALTER TABLE validator ADD COLUMN quorum_set_hash TEXT;
+
+  -- Every node whose statements a run heard, with its latest one. heard_from: ids of the peers that brought them.
+  CREATE TABLE heard (
+    run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    node_id TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    statement TEXT NOT NULL,
+    quorum_set_hash TEXT NOT NULL,
+    first_heard_at INTEGER NOT NULL,
+    heard_from TEXT NOT NULL,
+    PRIMARY KEY (run_id, node_id)
+  ) STRICT, WITHOUT ROWID;
+
+  -- The nodes a run listened to. relaying: whether one brought statements of others.
+  CREATE TABLE listener (
+    run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    node_id TEXT NOT NULL,
+    relaying INTEGER NOT NULL,
+    PRIMARY KEY (run_id, node_id)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Quorum sets that a run fetched, by the hash in hex.
+  CREATE TABLE quorum_set (
+    run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    hash TEXT NOT NULL,
+    json TEXT NOT NULL,
+    PRIMARY KEY (run_id, hash)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** The newest schema this version knows. */
@@ -117,12 +180,68 @@ export function checkSchema(db: Database): void {
 
 /** Brings the file to {@link SCHEMA_VERSION}: all steps or none. Safe when two processes open a new file at once. */
 export function migrate(db: Database): void {
-  if (db.readonly || pragma(db, "user_version") === SCHEMA_VERSION) return;
+  const isNewest = pragma(db, "application_id") === APPLICATION_ID && pragma(db, "user_version") === SCHEMA_VERSION;
+  if (db.readonly || isNewest) return;
   db.transaction(() => {
     checkSchema(db);
     for (let version = pragma(db, "user_version"); version < SCHEMA_VERSION; version++) db.exec(MIGRATIONS[version]);
     db.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
   });
+}
+
+/**
+ * The passphrase of the network that the file belongs to. A file of none becomes one of `expected`, when it may be written.
+ * Throws `db_failed` when it belongs to another, or to none.
+ */
+export function claimNetwork(db: Database, expected?: string): string {
+  const found = networkOf(db, expected);
+  if (found !== undefined) return found;
+  if (expected === undefined || db.readonly) {
+    throw new OverlayError({ code: "db_failed", path: db.path, reason: "it does not say which network it belongs to" });
+  }
+  return db.transaction(() => {
+    // Another process may have been first.
+    if (networkOf(db, expected) === undefined) {
+      const insert = db.prepare("INSERT INTO meta (key, value) VALUES (?, ?)");
+      insert.run("network_passphrase", expected);
+      insert.run("network_id", networkIdOf(expected));
+    }
+    return expected;
+  });
+}
+
+/**
+ * Opens the database of a node, or of the commands that look into it: the newest schema, and the right network. Throws as
+ * {@link checkSchema} and {@link claimNetwork} do; nothing is changed in a file that they refuse.
+ */
+export async function openNodeDatabase(
+  path: string,
+  options: Omit<OpenOptions, "check"> & { networkPassphrase?: string } = {},
+): Promise<Database> {
+  const { networkPassphrase, ...rest } = options;
+  const check = (db: Database) => {
+    checkSchema(db);
+    networkOf(db, networkPassphrase);
+  };
+  const db = await openDatabase(path, { ...rest, check });
+  try {
+    migrate(db);
+    claimNetwork(db, networkPassphrase);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/** The passphrase in the file, if any. Throws `db_failed` when another one is expected. */
+function networkOf(db: Database, expected: string | undefined): string | undefined {
+  if (db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() === undefined) return undefined;
+  const row = db.prepare("SELECT value FROM meta WHERE key = 'network_passphrase'").get();
+  const found = row?.value as string | undefined;
+  if (found === undefined || expected === undefined || found === expected) return found;
+  const reason = `it belongs to network '${found}', not '${expected}'`;
+  throw new OverlayError({ code: "db_failed", path: db.path, reason });
 }
 
 function pragma(db: Database, name: "application_id" | "user_version"): number {

@@ -8,6 +8,14 @@ export type Json = null | boolean | number | bigint | string | readonly Json[] |
 /** How far a run got. "running" in a database nobody writes to means that its process was killed. */
 export type RunState = "running" | "done" | "interrupted" | "failed";
 
+/** Where a run starts. */
+export interface StoredSeed {
+  /** `[G...@]host[:port]`, as given. */
+  target: string;
+  /** "database": remembered from an earlier run, not asked for by the user. */
+  source: "seed" | "database";
+}
+
 /** What a run was asked to do. */
 export interface NewRun {
   /** The version of this tool. */
@@ -16,29 +24,38 @@ export interface NewRun {
   options: Json;
   /** Overlay and ledger versions announced. */
   versions: Json;
-  /** Where it starts: `host:port` each. */
-  seeds: readonly string[];
+  /** Where it starts; a text alone is a seed of the user. */
+  seeds: readonly (string | StoredSeed)[];
   /** Limits it keeps. */
   budget: Json;
+  /** The process that runs it, as `claimRun` knows it: a text that no other process has. */
+  owner?: string;
 }
 
 /** How a run ended. */
 export interface RunEnd {
-  counts?: Json;
+  counts?: object | null;
   /** Names of the limits that cut the run short. */
   limitsHit?: readonly string[];
+  /** The budget at the end, of which `used` is kept. */
+  budget?: { readonly used: object };
 }
 
 /** A run as stored. Instants are milliseconds since the Unix epoch. */
-export interface StoredRun extends NewRun {
+export interface StoredRun extends Omit<NewRun, "seeds" | "owner"> {
   id: number;
+  seeds: StoredSeed[];
+  /** The process it belongs or belonged to; null when it is not known. */
+  owner: string | null;
   startedAt: number;
-  /** When it last stored something. */
+  /** When it last stored something or said that it lives. */
   updatedAt: number;
   endedAt: number | null;
   state: RunState;
   counts: Json;
   limitsHit: readonly string[];
+  /** What it took of its budget; null before its end. */
+  used: Json;
 }
 
 /** What a node says in HELLO. */
@@ -70,8 +87,10 @@ export interface StoredVisit {
   code: string | null;
   /** The whole `Failure`, if any. */
   failure: Json;
-  /** Strkey text, once the node proved it. */
+  /** Strkey text of the node that HELLO names. Anybody can send a copy of it: see `authenticated`. */
   nodeId: string | null;
+  /** AUTH came through: the node holds the key of `nodeId`. */
+  authenticated: boolean;
   hello: StoredHello | null;
   /** Durations per stage. */
   stages: Json;
@@ -84,7 +103,7 @@ export interface StoredVisit {
   extra: Json;
 }
 
-/** Outcomes that say a node of our network answered at the address. */
+/** Outcomes that say a node of our network answered at the address, if it authenticated. */
 export const GOOD_OUTCOMES: ReadonlySet<string> = new Set(["reachable", "full"]);
 
 /** A visit as read back, with its place in the run. */
@@ -114,6 +133,8 @@ export interface LoadedRun {
   visits: NumberedVisit[];
   /** Seeds first, then in the order they were learned. */
   pending: PendingAddress[];
+  /** What it heard of consensus. */
+  scp: StoredScp;
 }
 
 /** An entry of the address book. */
@@ -141,12 +162,51 @@ export interface KnownNode {
   hello: StoredHello | null;
 }
 
-/** When a run first heard a validator's statement of a slot, and how much later each peer relayed it. */
+/** When a run heard a validator decide a slot, and how much later than the first validator by each peer. */
 export interface StoredObservation {
   nodeId: string;
   slot: bigint;
   /** Milliseconds since the Unix epoch. */
   firstAt: number;
-  /** Milliseconds after the first, by peer. */
+  /** Milliseconds after the slot's first EXTERNALIZE, by peer. */
   lagsMs: Readonly<Record<string, number>>;
+  /** The statement observed: "externalize". Null in rows of schema 1. */
+  statement: string | null;
+  /** Hex. Null in rows of schema 1. */
+  quorumSetHash: string | null;
+}
+
+/** A node whose statements a run heard, with the latest of them. */
+export interface StoredHeard {
+  nodeId: string;
+  slot: bigint;
+  statement: string;
+  /** Hex. */
+  quorumSetHash: string;
+  /** Milliseconds since the Unix epoch. */
+  firstHeardAt: number;
+  /** Ids of the peers that brought its statements. */
+  heardFrom: readonly string[];
+}
+
+/** A node a run listened to. */
+export interface StoredListener {
+  nodeId: string;
+  /** It brought statements of others. */
+  relaying: boolean;
+}
+
+/** A quorum set a run fetched. */
+export interface StoredQuorumSet {
+  /** Hex. */
+  hash: string;
+  set: object;
+}
+
+/** What a run heard of consensus, or a part of it. */
+export interface StoredScp {
+  listeners: readonly StoredListener[];
+  heard: readonly StoredHeard[];
+  observations: readonly StoredObservation[];
+  quorumSets: readonly StoredQuorumSet[];
 }

@@ -26,6 +26,13 @@ export interface BudgetLimits {
   listenNodes: number;
   /** Addresses remembered. */
   maxAddresses: number;
+  /**
+   * Addresses dialled at one IP address in the whole crawl, so that nobody can send us to scan a machine's ports. Seeds and
+   * this machine are exempt.
+   */
+  addressesPerHost: number;
+  /** Addresses dialled in one /24 (IPv6: /48) in the whole crawl. Seeds and this machine are exempt. */
+  addressesPerSubnet: number;
 }
 
 /** Values that an operator of the visited nodes would call polite. */
@@ -40,6 +47,8 @@ export const DEFAULT_BUDGET: BudgetLimits = {
   maxHeldSeconds: 36_000,
   listenNodes: 8,
   maxAddresses: 200_000,
+  addressesPerHost: 16,
+  addressesPerSubnet: 256,
 };
 
 /** A limit that can end a crawl before its work is done. */

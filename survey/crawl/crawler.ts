@@ -9,7 +9,7 @@ import { networkNameOf } from "../../overlay/base/networks.ts";
 import { formatAddress, kindOfIp, parseTarget, type Target } from "../../overlay/base/peer_address.ts";
 import type { Random } from "../../overlay/base/random.ts";
 import type { CrawlStore } from "../../overlay/db/crawl_store.ts";
-import type { StoredObservation, StoredVisit } from "../../overlay/db/stored.ts";
+import type { StoredScp, StoredVisit } from "../../overlay/db/stored.ts";
 import type { LocalNode } from "../../overlay/peer/local_node.ts";
 import type { Peer, PeerSettings } from "../../overlay/peer/peer.ts";
 import type { Resolver, Transport } from "../../overlay/transport/transport.ts";
@@ -37,12 +37,12 @@ export interface NetworkSide {
   local: LocalNode;
 }
 
-/** Takes what must survive this process. */
+/** Takes what must survive this process. What it throws ends the crawl, which then reports what it has. */
 export interface CrawlSink {
-  /** Called for each finished visit, before anybody else hears of it. What it throws ends the crawl. */
+  /** Called for each finished visit, before anybody else hears of it. */
   recordVisit(visit: StoredVisit): void;
-  /** Called for each validator and slot at the end of the crawl. */
-  recordObservation?(seen: StoredObservation): void;
+  /** Called at most once a second and at the end, with what was heard of consensus since the last call. */
+  recordScp?(news: StoredScp): void;
 }
 
 /** How long to listen to consensus, and to how many nodes. */
@@ -98,6 +98,8 @@ export interface CrawlOptions {
   runId?: number;
   /** Visits of the interrupted run that this one continues. Budgets begin anew. */
   resume?: readonly CrawlVisit[];
+  /** What that run heard of consensus. */
+  resumeScp?: StoredScp;
   /** When the interrupted run began, ms since the epoch. */
   resumedStartMs?: number;
   /** Stop: no new visits, those under way leave with what they know. */
@@ -141,26 +143,33 @@ export interface CrawlReport {
   complete: boolean;
   /** The signal ended it. */
   interrupted: boolean;
+  /** What ended it early: the sink failed, and holds nothing from then on. This report does. */
+  failure: Failure | undefined;
   budget: BudgetSnapshot;
   /** All addresses in the order learned. */
   addresses: Entry[];
-  /** Undefined without listening. */
+  /** Undefined when nobody ever listened. */
   scp: ScpSnapshot | undefined;
 }
 
 /** Addresses taken of one host name. */
 const MAX_ADDRESSES_PER_NAME = 4;
 const PROGRESS_MS = 100;
+/** What is heard of consensus is stored at most so often. */
+const SCP_FLUSH_MS = 1000;
 
 /** The sink that writes to a run of a database. */
 export function storeSink(store: CrawlStore, runId: number): CrawlSink {
   return {
     recordVisit: (visit) => void store.recordVisit(runId, visit),
-    recordObservation: (seen) => store.recordObservation(runId, seen),
+    recordScp: (news) => store.recordScp(runId, news),
   };
 }
 
-/** Crawls. The promise rejects only when the sink or a callback throws; what remotes do is in the report. */
+/**
+ * Crawls. The promise rejects only when a callback throws; what remotes do is in the report, and so is a sink that fails:
+ * `failure` with code `db_failed`.
+ */
 export function crawl(options: CrawlOptions): Promise<CrawlReport> {
   return new Promise((resolve, reject) => new Crawl(options, resolve, reject));
 }
@@ -197,6 +206,8 @@ class Crawl {
   #starting = true;
   #stopping = false;
   #interrupted = false;
+  #failure: Failure | undefined;
+  #scpFlush: Timer | undefined;
   #finished = false;
   #wake: Timer | undefined;
   #wakeAtMs = Infinity;
@@ -227,8 +238,14 @@ class Crawl {
         ownAddresses: new Set(options.ownAddresses),
       },
       takeAddress: () => this.#budget.takeAddress(),
+      addressesPerHost: this.#budget.limits.addressesPerHost,
+      addressesPerSubnet: this.#budget.limits.addressesPerSubnet,
     });
-    if (this.#listen.ms > 0) this.#scp = new ScpObserver({ networkId: options.local.networkId, clock });
+    const { resumeScp: resume } = options;
+    if (this.#listen.ms > 0 || (resume !== undefined && resume.listeners.length > 0)) {
+      const onChange = options.store?.recordScp === undefined ? undefined : () => this.#flushScpSoon();
+      this.#scp = new ScpObserver({ networkId: options.local.networkId, clock, resume, onChange });
+    }
     try {
       this.#begin();
     } catch (error) {
@@ -248,7 +265,15 @@ class Crawl {
         this.#allowLoopbackFor(target.address.host);
       }
     }
-    this.#replay(this.#options.resume ?? []);
+    if (this.#options.resume !== undefined) {
+      // What a seed is must be known before others tell its address.
+      for (const { seed, target } of parsed) {
+        if (!("address" in target) || kindOfIp(target.address.host) === null) continue;
+        const how = { source: seed.source ?? "seed", depth: 0, wallMs: this.#clock.wallMs() } as const;
+        this.#frontier.learn({ address: formatAddress(target.address), ...target.address }, how);
+      }
+      this.#replay(this.#options.resume);
+    }
     for (const { seed, target } of parsed) {
       const source = seed.source ?? "seed";
       if ("code" in target) this.#badSeed(seed.target, target);
@@ -376,8 +401,9 @@ class Crawl {
     const wallMs = this.#clock.wallMs();
     for (const visit of visits) {
       const { host, port } = splitAddress(visit.address);
-      const source = visit.depth === 0 ? "seed" : "advertised";
-      const how = { source, depth: visit.depth, wallMs: visit.startedAtMs } as const;
+      const known = this.#frontier.get(visit.address);
+      const source = known?.source ?? (visit.depth === 0 ? "seed" : "advertised");
+      const how = { source, depth: visit.depth, wallMs: visit.startedAtMs, visited: true } as const;
       const named = kindOfIp(host) === null;
       const at = { address: visit.address, host, port };
       const entry = this.#frontier.learn(at, named ? { ...how, skip: null } : how)?.entry;
@@ -386,6 +412,9 @@ class Crawl {
       entry.visits = Math.max(entry.visits, visit.attempt);
       if (visit.network === this.#options.network.name && visit.state !== "interrupted") entry.attempts++;
       if (visit.state === "reachable" && visit.nodeId !== undefined) this.#reachable.add(visit.nodeId);
+    }
+    // After all visits, so that the limits on addresses hold for those that were not visited.
+    for (const visit of visits) {
       if (visit.nodeId === undefined) continue;
       for (const address of visit.peers ?? []) {
         const to = { address, ...splitAddress(address) };
@@ -485,7 +514,11 @@ class Crawl {
       timeouts: this.#timeouts,
       signal: this.#leave.signal,
       observer: own ? this.#observer(track) : undefined,
-    }).then((found) => this.#guarded(() => this.#onVisit(track, found)));
+    }).then(
+      (found) => this.#guarded(() => this.#onVisit(track, found)),
+      // A visit resolves whatever the remote does: this is a fault of ours.
+      (error) => this.#fail(error),
+    );
   }
 
   #observer(track: Track): VisitObserver {
@@ -513,7 +546,12 @@ class Crawl {
   /** A node admitted us: it is held to listen if there is a place. */
   #onLive(track: Track, peer: Peer): number {
     const nodeId = peer.nodeIdText!;
-    if (this.#stopping || this.#listenersLeft === 0 || this.#scp!.has(nodeId) || !this.#budget.tryHold()) return 0;
+    // Another node than its seed promised is not one to listen to.
+    if (track.entry.expected !== undefined && track.entry.expected !== nodeId) return 0;
+    if (
+      this.#listen.ms === 0 || this.#stopping || this.#listenersLeft === 0 || this.#scp!.has(nodeId) ||
+      !this.#budget.tryHold()
+    ) return 0;
     this.#listenersLeft--;
     track.held = true;
     this.#reachable.add(nodeId);
@@ -525,6 +563,7 @@ class Crawl {
   }
 
   #onVisit(track: Track, found: Visit): void {
+    if (this.#finished) return;
     const { entry, side, own } = track;
     this.#inFlight--;
     this.#visitsDone++;
@@ -570,17 +609,16 @@ class Crawl {
 
   /** Decides what follows a visit with the crawl's own network, and says so in the record. */
   #afterOwn(entry: Entry, record: CrawlVisit): void {
+    const isOther = entry.expected !== undefined && record.nodeId !== undefined && record.nodeId !== entry.expected;
+    if (isOther && record.failure === undefined) {
+      record.state = "faulty";
+      record.failure = { code: "identity_mismatch", expected: entry.expected!, actual: record.nodeId! };
+    }
     const { failure } = record;
     if (failure === undefined && record.peers === undefined && this.#leave.signal.aborted) {
       // Left while PEERS may have been on their way.
       this.#again(entry, record, 0);
       return;
-    }
-    if (
-      entry.expected !== undefined && record.nodeId !== undefined && record.nodeId !== entry.expected &&
-      failure === undefined
-    ) {
-      record.failure = { code: "identity_mismatch", expected: entry.expected, actual: record.nodeId };
     }
     if (failure?.code === "network_mismatch") {
       // HELLO named it by its id; a visit under its own network proves the identity.
@@ -647,9 +685,38 @@ class Crawl {
   #report(record: CrawlVisit, entry: Entry | undefined): void {
     entry?.outcomes.push(record);
     if (record.state === "reachable") this.#reachable.add(record.nodeId!);
-    if (record.state !== "skipped") this.#options.store?.recordVisit(storedOf(record));
+    if (record.state !== "skipped") this.#store((sink) => sink.recordVisit(storedOf(record)));
     this.#options.onVisit?.(record);
     this.#progress(false);
+  }
+
+  /** Lets the sink store something. When that fails the crawl ends, and its report is all that is left. */
+  #store(act: (sink: CrawlSink) => void): void {
+    const { store } = this.#options;
+    if (store === undefined || this.#failure !== undefined) return;
+    try {
+      act(store);
+    } catch (error) {
+      this.#failure = error instanceof OverlayError
+        ? error.failure
+        : { code: "db_failed", path: "", reason: error instanceof Error ? error.message : String(error) };
+      this.#stopping = true;
+      this.#leave.abort();
+      // Whoever stores is in the middle of something.
+      queueMicrotask(() => this.#guarded(() => this.#pump()));
+    }
+  }
+
+  #flushScpSoon(): void {
+    if (this.#finished) return;
+    this.#scpFlush ??= this.#clock.setTimer(SCP_FLUSH_MS, () => this.#flushScp());
+  }
+
+  #flushScp(): void {
+    this.#scpFlush?.cancel();
+    this.#scpFlush = undefined;
+    const news = this.#options.store?.recordScp === undefined ? undefined : this.#scp?.takeChanges();
+    if (news !== undefined) this.#store((sink) => sink.recordScp!(news));
   }
 
   // ---- The end ----
@@ -680,15 +747,10 @@ class Crawl {
 
   #finish(): void {
     if (this.#finished) return;
+    this.#flushScp();
     const snapshot = this.#scp?.snapshot();
     this.#release();
     const { options, startedAtMs } = { options: this.#options, startedAtMs: this.#startedAtMs };
-    const recordObservation = options.store?.recordObservation?.bind(options.store);
-    if (recordObservation !== undefined) {
-      for (const { nodeId, slot, firstAtMs, lagsMs } of snapshot?.observations ?? []) {
-        recordObservation({ nodeId, slot, firstAt: firstAtMs, lagsMs });
-      }
-    }
     const nowMs = this.#clock.nowMs();
     this.#budget.end(nowMs);
     const budget = this.#budget.snapshot(nowMs);
@@ -718,8 +780,9 @@ class Crawl {
       startedAtMs,
       endedAtMs: this.#clock.wallMs(),
       durationMs: nowMs - this.#startedMs,
-      complete: !this.#interrupted && budget.limitsHit.length === 0,
+      complete: !this.#interrupted && this.#failure === undefined && budget.limitsHit.length === 0,
       interrupted: this.#interrupted,
+      failure: this.#failure,
       budget,
       addresses: [...this.#frontier.entries()],
       scp: snapshot,
@@ -746,6 +809,7 @@ class Crawl {
   #release(): void {
     this.#finished = true;
     this.#wake?.cancel();
+    this.#scpFlush?.cancel();
     this.#lifetime?.cancel();
     this.#scp?.close();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);

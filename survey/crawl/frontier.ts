@@ -15,7 +15,11 @@ export type SkipCode =
   | "private_address"
   | "loopback_address"
   | "unroutable_address"
-  | "own_address";
+  | "own_address"
+  /** Its IP address has as many addresses in this crawl as a crawl dials. */
+  | "too_many_on_host"
+  /** The same of its /24 or /48. */
+  | "too_many_on_subnet";
 
 /** Where an address was first learned. */
 export type AddressSource = "seed" | "advertised" | "database";
@@ -110,6 +114,9 @@ export interface FrontierOptions {
   policy: AddressPolicy;
   /** Asked before each new address is remembered; false: no room. */
   takeAddress: () => boolean;
+  /** Addresses queued at one host and in one subnet; see {@link BudgetLimits}. No limit unless given. */
+  addressesPerHost?: number;
+  addressesPerSubnet?: number;
 }
 
 /** The queue. */
@@ -117,6 +124,10 @@ export class Frontier {
   /** Read at each new address. */
   readonly policy: AddressPolicy;
   readonly #takeAddress: () => boolean;
+  readonly #addressesPerHost: number;
+  readonly #addressesPerSubnet: number;
+  /** Addresses to dial by host and by subnet, seeds not counted. BOUNDED: by the addresses. */
+  readonly #atPlace = new Map<string, number>();
   /** All addresses. BOUNDED: by `takeAddress`. */
   readonly #entries = new Map<string, Entry>();
   /** Entries to visit now, from `#head` on. BOUNDED: each entry is in one place at a time. */
@@ -134,6 +145,8 @@ export class Frontier {
   constructor(options: FrontierOptions) {
     this.policy = options.policy;
     this.#takeAddress = options.takeAddress;
+    this.#addressesPerHost = options.addressesPerHost ?? Infinity;
+    this.#addressesPerSubnet = options.addressesPerSubnet ?? Infinity;
   }
 
   /** Addresses known, skipped ones included. */
@@ -157,11 +170,12 @@ export class Frontier {
   /**
    * Takes an address; a known one only gets shallower, and may turn out to be a seed. Without `skip` the policy decides on
    * `host`, which must be an IP address then; `skip: null` takes an address that is not dialled as such (a name). Undefined
-   * when there is no room. The caller queues a new entry that is not skipped.
+   * when there is no room. `visited`: it was dialled in an earlier part of this crawl, so no count can forbid it. The caller
+   * queues a new entry that is not skipped.
    */
   learn(
     at: { address: string; host: string; port: number },
-    how: { source: AddressSource; depth: number; wallMs: number; skip?: SkipCode | null },
+    how: { source: AddressSource; depth: number; wallMs: number; skip?: SkipCode | null; visited?: boolean },
   ): { entry: Entry; isNew: boolean } | undefined {
     const known = this.#entries.get(at.address);
     if (known !== undefined) {
@@ -170,7 +184,11 @@ export class Frontier {
       return { entry: known, isNew: false };
     }
     if (!this.#takeAddress()) return undefined;
-    const skip = how.skip === undefined ? skipCode(at.host, at.port, this.policy) : how.skip ?? undefined;
+    let skip = how.skip === undefined ? skipCode(at.host, at.port, this.policy) : how.skip ?? undefined;
+    const place = skip === undefined && how.skip === undefined ? placeOf(at.host, at.port) : NOWHERE;
+    if (how.source !== "seed" && place.subnet !== undefined) {
+      skip = this.#count(place.host, place.subnet, how.visited ?? false);
+    }
     const entry: Entry = {
       address: at.address,
       host: at.host,
@@ -183,7 +201,7 @@ export class Frontier {
       outcomes: [],
       skip,
       learnedAtMs: how.wallMs,
-      place: skip === undefined && how.skip === undefined ? placeOf(at.host, at.port) : NOWHERE,
+      place,
       state: "done",
       expected: undefined,
       probe: undefined,
@@ -191,6 +209,15 @@ export class Frontier {
     };
     this.#entries.set(entry.address, entry);
     return { entry, isNew: true };
+  }
+
+  /** Counts an address at its host and subnet; gives the code when they have enough of them. */
+  #count(host: string, subnet: string, always: boolean): SkipCode | undefined {
+    const atHost = this.#atPlace.get(host) ?? 0, inSubnet = this.#atPlace.get(subnet) ?? 0;
+    if (!always && atHost >= this.#addressesPerHost) return "too_many_on_host";
+    if (!always && inSubnet >= this.#addressesPerSubnet) return "too_many_on_subnet";
+    this.#atPlace.set(host, atHost + 1).set(subnet, inSubnet + 1);
+    return undefined;
   }
 
   /** Queues an entry behind all that are ready. */

@@ -127,3 +127,30 @@ test("Frontier gives every entry out exactly as often as it was put in, by time"
   }
   assert.equal(frontier.queued, 0);
 });
+
+test("Frontier takes so many addresses of a host and a subnet; seeds, visited ones and this machine are exempt", () => {
+  const frontier = new Frontier({ policy: OPEN, takeAddress: () => true, addressesPerHost: 2, addressesPerSubnet: 3 });
+  const skipOf = (address: string, source: "seed" | "advertised" | "database" = "advertised", visited = false) =>
+    frontier.learn({ address, ...splitAddress(address) }, { source, depth: 1, wallMs: 0, visited })!.entry.skip;
+  assert.deepEqual(["1.2.3.4:1", "1.2.3.4:2", "1.2.3.4:3", "1.2.3.4:1"].map((a) => skipOf(a)), [
+    undefined,
+    undefined,
+    "too_many_on_host",
+    undefined,
+  ]);
+  assert.equal(skipOf("1.2.3.4:4", "database"), "too_many_on_host");
+  assert.equal(skipOf("1.2.3.4:5", "seed"), undefined);
+  assert.equal(skipOf("1.2.3.5:1"), undefined);
+  assert.equal(skipOf("1.2.3.6:1"), "too_many_on_subnet");
+  assert.equal(skipOf("1.2.3.6:2", "advertised", true), undefined);
+  assert.deepEqual(
+    ["[2600:1:1::1]:1", "[2600:1:1::2]:1", "[2600:1:1::3]:1", "[2600:1:1:9::4]:1"].map((a) => skipOf(a)),
+    [
+      undefined,
+      undefined,
+      undefined,
+      "too_many_on_subnet",
+    ],
+  );
+  for (let port = 1; port < 10; port++) assert.equal(skipOf(`127.0.0.1:${port}`), undefined);
+});

@@ -110,8 +110,22 @@ export interface CrawlCounts {
   nodes: number;
   edges: number;
   validators: number;
-  addressesByState: Record<string, number>;
-  nodesByState: Record<string, number>;
+  /** Most frequent first. */
+  addressesByState: StateCount<AddressRow["state"]>[];
+  /** Most frequent first. */
+  nodesByState: StateCount<NodeState>[];
+}
+
+/** How many are in a state. */
+export interface StateCount<S extends string> {
+  state: S;
+  count: number;
+}
+
+/** A quorum set of the document. */
+export interface QuorumSetRow extends QuorumSetJson {
+  /** Lower-case hex. */
+  hash: string;
 }
 
 /** One edge: `from` told `to` in PEERS. */
@@ -147,6 +161,8 @@ export interface CrawlDocument {
     durationMs: number;
     complete: boolean;
     interrupted: boolean;
+    /** What ended the crawl early, when something did: its database failed. */
+    failure: { code: string; detail: string; hint: string | null } | null;
     tool: { name: string; version: string };
     seeds: string[];
     options: CrawlReport["options"];
@@ -160,7 +176,8 @@ export interface CrawlDocument {
   validators: ValidatorRow[];
   /** Named in quorum sets and not heard. */
   missingValidators: string[];
-  quorumSets: Record<string, QuorumSetJson>;
+  /** By hash. */
+  quorumSets: QuorumSetRow[];
   note: string;
 }
 
@@ -187,7 +204,7 @@ export function viewOf(report: CrawlReport): CrawlView {
 /** The JSON document of a crawl. */
 export function crawlDocument(view: CrawlView | CrawlReport): CrawlDocument {
   const { report, nodes, edges, counts } = "report" in view ? view : viewOf(view);
-  const { budget, scp } = report;
+  const { budget, failure, scp } = report;
   return {
     schema: CRAWL_SCHEMA,
     run: {
@@ -200,6 +217,11 @@ export function crawlDocument(view: CrawlView | CrawlReport): CrawlDocument {
       durationMs: round(report.durationMs),
       complete: report.complete,
       interrupted: report.interrupted,
+      failure: failure === undefined ? null : {
+        code: failure.code,
+        detail: wellFormed(describeFailure(failure)),
+        hint: hintFor(failure) || null,
+      },
       tool: { name: "stellar-overlay", version: VERSION },
       seeds: report.seeds.map(wellFormed),
       options: report.options,
@@ -217,7 +239,7 @@ export function crawlDocument(view: CrawlView | CrawlReport): CrawlDocument {
     edges,
     validators: validatorRows(scp, nodes),
     missingValidators: scp?.missing ?? [],
-    quorumSets: Object.fromEntries([...(scp?.quorumSets ?? [])].sort(byKey)),
+    quorumSets: [...(scp?.quorumSets ?? [])].sort(byKey).map(([hash, set]) => ({ hash, ...set })),
     note: EDGES_NOTE,
   };
 }
@@ -413,6 +435,14 @@ const SKIP_DETAILS: Record<SkipCode, [detail: string, hint: string]> = {
     "the node that advertises it tells what cannot be dialled",
   ],
   own_address: ["it is our own address", "we do not visit ourselves"],
+  too_many_on_host: [
+    "its IP address has more addresses than a crawl dials",
+    "name it as a seed to visit it; the limit is addressesPerHost",
+  ],
+  too_many_on_subnet: [
+    "its /24 or /48 has more addresses than a crawl dials",
+    "name it as a seed to visit it; the limit is addressesPerSubnet",
+  ],
 };
 
 function skipRow(entry: Entry, code: SkipCode): OutcomeRow {
@@ -463,12 +493,11 @@ function countsOf(report: CrawlReport, nodes: readonly NodeRow[], edges: readonl
     nodes: nodes.length,
     edges: edges.length,
     validators: 0,
-    addressesByState: {},
-    nodesByState: {},
+    addressesByState: [],
+    nodesByState: [],
   };
   for (const entry of report.addresses) {
     const { state } = addressState(entry);
-    tally(counts.addressesByState, state);
     if (entry.advertisedBy.size > 0) counts.advertised++;
     if (state === "skipped") counts.skipped++;
     else if (state === "queued") counts.queued++;
@@ -479,9 +508,11 @@ function countsOf(report: CrawlReport, nodes: readonly NodeRow[], edges: readonl
     if (entry.outcomes.some((visit) => visit.authenticated)) counts.authenticated++;
   }
   for (const node of nodes) {
-    tally(counts.nodesByState, node.state);
     if (node.validating) counts.validators++;
   }
+  counts.addressesByState = groups(report.addresses, (entry) => addressState(entry).state)
+    .map(([state, count]) => ({ state, count }));
+  counts.nodesByState = groups(nodes, (node) => node.state).map(([state, count]) => ({ state, count }));
   return counts;
 }
 
@@ -584,7 +615,11 @@ function qualityOf(state: AddressRow["state"], code: string | null): Quality {
       return { kind: "otherNetwork", dialled: true };
     case "skipped":
       return {
-        kind: code === "private_address" || code === "loopback_address" ? "private" : "unusable",
+        kind: code === "private_address" || code === "loopback_address"
+          ? "private"
+          : code === "too_many_on_host" || code === "too_many_on_subnet"
+          ? "other"
+          : "unusable",
         dialled: false,
       };
     case "queued":
@@ -614,8 +649,8 @@ function peersQuality(addresses: Iterable<string>, byAddress: ReadonlyMap<string
   return quality;
 }
 
-function groups<T>(items: readonly T[], keyOf: (item: T) => string): [key: string, count: number][] {
-  const counts = new Map<string, number>();
+function groups<T, K extends string>(items: readonly T[], keyOf: (item: T) => K): [key: K, count: number][] {
+  const counts = new Map<K, number>();
   for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
 }

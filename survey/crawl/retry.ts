@@ -49,6 +49,7 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   seed_file_exposed: false,
   no_seeds: false,
   nothing_to_resume: false,
+  run_in_progress: false,
   port_in_use: false,
   invalid_argument: false,
 };

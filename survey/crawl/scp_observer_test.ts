@@ -8,12 +8,13 @@ import { encodeNodeId } from "../../overlay/crypto/strkey.ts";
 import { encodeMessage, MessageType } from "../../overlay/wire/messages.ts";
 import { type ScpPledges, type ScpQuorumSet, scpQuorumSet, scpStatement } from "../../overlay/wire/types.ts";
 import { encode } from "../../overlay/wire/xdr.ts";
-import { ScpObserver } from "./scp_observer.ts";
+import { ScpObserver, type ScpObserverOptions } from "./scp_observer.ts";
 
 const NETWORK = networkIdOf("observer");
-const keys = Array.from({ length: 5 }, (_, i) => signingKey(sha256(encodeText(`observer ${i}`))));
+const keys = Array.from({ length: 30 }, (_, i) => signingKey(sha256(encodeText(`observer ${i}`))));
 const ids = keys.map((key) => encodeNodeId(key.publicKey));
-const SET: ScpQuorumSet = { threshold: 3, validators: keys.map((key) => key.publicKey), innerSets: [] };
+const MEMBERS = keys.slice(0, 5);
+const SET: ScpQuorumSet = { threshold: 3, validators: MEMBERS.map((key) => key.publicKey), innerSets: [] };
 const SET_HASH = sha256(encode(scpQuorumSet, SET));
 const SET_MESSAGE = encodeMessage({ type: "scpQuorumset", qSet: SET });
 
@@ -22,20 +23,21 @@ function statement(
   who: number,
   slot: bigint,
   kind: "nominate" | "externalize",
-  options: { network?: Uint8Array; salt?: number } = {},
+  options: { network?: Uint8Array; salt?: number; setHash?: Uint8Array } = {},
 ) {
+  const setHash = options.setHash ?? SET_HASH;
   const value = encodeText(`no value ${slot} ${options.salt ?? 0}`);
   const pledges: ScpPledges = kind === "nominate"
-    ? { type: kind, nominate: { quorumSetHash: SET_HASH, votes: [value], accepted: [] } }
-    : { type: kind, externalize: { commit: { counter: 1, value }, nH: 1, commitQuorumSetHash: SET_HASH } };
+    ? { type: kind, nominate: { quorumSetHash: setHash, votes: [value], accepted: [] } }
+    : { type: kind, externalize: { commit: { counter: 1, value }, nH: 1, commitQuorumSetHash: setHash } };
   const body = { nodeId: keys[who].publicKey, slotIndex: slot, pledges };
   const signed = concatBytes(options.network ?? NETWORK, new Uint8Array([0, 0, 0, 1]), encode(scpStatement, body));
   return encodeMessage({ type: "scpMessage", envelope: { statement: body, signature: keys[who].sign(signed) } });
 }
 
-function setUp(listeners: number[] = [0]) {
+function setUp(listeners: number[] = [0], more: Partial<ScpObserverOptions> = {}) {
   const clock = new VirtualClock();
-  const observer = new ScpObserver({ networkId: NETWORK, clock });
+  const observer = new ScpObserver({ networkId: NETWORK, clock, ...more });
   const asked: { by: string; hash: string }[] = [];
   const add = (who: number) =>
     observer.addPeer({ nodeId: ids[who], askQuorumSet: (hash) => asked.push({ by: ids[who], hash: toHex(hash) }) > 0 });
@@ -91,7 +93,7 @@ test("ScpObserver tells latest slots, statements, who validates, who relays, who
   assert.deepEqual([nodes.get(ids[0])!.lastSlot, nodes.get(ids[0])!.lastStatement], [21n, "nominate"]);
   assert.deepEqual([nodes.get(ids[2])!.lastSlot, nodes.get(ids[2])!.lastStatement], [20n, "externalize"]);
   assert.deepEqual(ids.slice(0, 4).map((id) => nodes.get(id)!.validating), [true, true, true, false]);
-  assert.deepEqual(quorumSets.get(toHex(SET_HASH)), { threshold: 3, validators: ids, innerSets: [] });
+  assert.deepEqual(quorumSets.get(toHex(SET_HASH)), { threshold: 3, validators: ids.slice(0, 5), innerSets: [] });
 });
 
 test("ScpObserver believes signatures only, and verifies a message once", () => {
@@ -149,4 +151,93 @@ test("ScpObserver stays bounded when one node signs for a thousand slots and man
   const { nodes, slots } = observer.snapshot();
   assert.equal(nodes.size, 1);
   assert.ok(slots.length <= 1024);
+});
+
+test("ScpObserver lets no peer that invents signers and slots say who validates, what is missing, or who lags", async () => {
+  // Peers 0, 1 and 2 are honest; peer 5 tells of nodes 6 to 29, which nobody else knows.
+  const { clock, observer, hear } = setUp([0, 1, 2, 5]);
+  const forged: ScpQuorumSet = {
+    threshold: 1,
+    validators: [...keys.slice(6).map((key) => key.publicKey), new Uint8Array(32).fill(7)],
+    innerSets: [],
+  };
+  const setHash = sha256(encode(scpQuorumSet, forged));
+  const invent = (slot: bigint) => {
+    for (let who = 6; who < 30; who++) hear(5, statement(who, slot, "externalize", { setHash }));
+  };
+  invent(9_999_999n);
+  for (const peer of [0, 1, 2]) for (const who of [0, 1, 2, 3]) hear(peer, statement(who, 100n, "externalize"));
+  observer.onQuorumSet(ids[0], SET_MESSAGE);
+  observer.onQuorumSet(ids[5], encodeMessage({ type: "scpQuorumset", qSet: forged }));
+  await clock.advance(2000);
+  hear(0, statement(0, 101n, "nominate"));
+  // Before the network decides: at this slot, and at one far ahead.
+  invent(101n);
+  invent(5000n);
+  await clock.advance(1000);
+  for (const who of [0, 1, 2, 3]) for (const peer of [0, 1, 2]) hear(peer, statement(who, 101n, "externalize"));
+  await clock.advance(50);
+  hear(5, statement(0, 101n, "externalize"));
+  const { nodes, missing, slots, currentSlot, observations } = observer.snapshot();
+  assert.equal(currentSlot, 101n);
+  assert.deepEqual(ids.filter((id) => nodes.get(id)?.validating), ids.slice(0, 4));
+  assert.deepEqual(missing, [ids[4]]);
+  assert.deepEqual(slots.map(({ slot, firstNodeId }) => [slot, firstNodeId]), [[101n, ids[0]]]);
+  for (const id of ids.slice(0, 4)) assert.deepEqual(nodes.get(id)!.lagsMs, [0]);
+  assert.equal(observations.find((seen) => seen.nodeId === ids[0])!.lagsMs[ids[5]], 50);
+});
+
+test("ScpObserver believes one peer as long as it is the only one, and takes 500 new signers from it", () => {
+  const { observer, hear } = setUp([0]);
+  for (const who of [1, 2, 3]) hear(0, statement(who, 50n, "externalize"));
+  hear(0, statement(4, 10n ** 18n, "externalize"));
+  const { nodes, currentSlot } = observer.snapshot();
+  assert.equal(currentSlot, 50n);
+  assert.deepEqual(ids.slice(1, 5).map((id) => nodes.get(id)!.validating), [true, true, true, false]);
+  for (let i = 0; i < 520; i++) {
+    const key = signingKey(sha256(encodeText(`invented ${i}`)));
+    const nominate = { quorumSetHash: SET_HASH, votes: [], accepted: [] };
+    const body = { nodeId: key.publicKey, slotIndex: 51n, pledges: { type: "nominate" as const, nominate } };
+    const signed = concatBytes(NETWORK, new Uint8Array([0, 0, 0, 1]), encode(scpStatement, body));
+    hear(0, encodeMessage({ type: "scpMessage", envelope: { statement: body, signature: key.sign(signed) } }));
+  }
+  assert.equal(observer.snapshot().nodes.size, 500);
+});
+
+test("ScpObserver gives what is new, and another one goes on with all of it", async () => {
+  let changes = 0;
+  const { clock, observer, hear } = setUp([0, 1], { onChange: () => changes++ });
+  assert.equal(changes, 2);
+  for (const peer of [0, 1]) for (const who of [2, 3]) hear(peer, statement(who, 10n, "externalize"));
+  const first = observer.takeChanges()!;
+  assert.deepEqual(first.heard.map(({ nodeId, slot, statement }) => [nodeId, slot, statement]), [
+    [ids[2], 10n, "externalize"],
+    [ids[3], 10n, "externalize"],
+  ]);
+  assert.deepEqual(first.listeners.map(({ relaying }) => relaying), [true, true]);
+  assert.deepEqual([first.observations, first.quorumSets], [[], []]);
+  assert.equal(observer.takeChanges(), undefined);
+  await clock.advance(2000);
+  hear(0, statement(2, 11n, "externalize"));
+  await clock.advance(20);
+  hear(1, statement(3, 11n, "externalize"));
+  observer.onQuorumSet(ids[0], SET_MESSAGE);
+  const second = observer.takeChanges()!;
+  assert.deepEqual(second.observations.map(({ nodeId, slot, lagsMs }) => [nodeId, slot, lagsMs]), [
+    [ids[2], 11n, { [ids[0]]: 0 }],
+    [ids[3], 11n, { [ids[1]]: 20 }],
+  ]);
+  const resume = {
+    listeners: first.listeners,
+    heard: second.heard,
+    observations: second.observations,
+    quorumSets: second.quorumSets,
+  };
+  const before = observer.snapshot();
+  const after = new ScpObserver({ networkId: NETWORK, clock, resume }).snapshot();
+  assert.deepEqual(after.nodes, before.nodes);
+  assert.deepEqual(
+    [after.listened, after.relaying, after.quorumSets, after.missing, after.currentSlot],
+    [before.listened, before.relaying, before.quorumSets, before.missing, before.currentSlot],
+  );
 });

@@ -135,7 +135,6 @@ export function recordOf(
 /** What the database keeps of a visit beyond its own columns. */
 interface Extra {
   network: string;
-  authenticated: boolean;
   remoteText?: string;
   certExpiresAt?: number;
   rttMs: number[];
@@ -151,7 +150,6 @@ export function storedOf(visit: CrawlVisit): StoredVisit {
   const { hello } = visit;
   const extra: Extra = {
     network: visit.network,
-    authenticated: visit.authenticated,
     remoteText: visit.remoteText,
     certExpiresAt: hello?.certExpiresAt,
     rttMs: visit.rttMs,
@@ -171,6 +169,7 @@ export function storedOf(visit: CrawlVisit): StoredVisit {
     code: codeOf(visit),
     failure: (visit.failure ?? null) as Json,
     nodeId: visit.nodeId ?? null,
+    authenticated: visit.authenticated,
     hello: hello === undefined ? null : {
       versionStr: hello.versionStr,
       overlayVersion: hello.overlayVersion,
@@ -201,7 +200,7 @@ export function visitFromStored(stored: StoredVisit): CrawlVisit {
     failure: (stored.failure ?? undefined) as Failure | undefined,
     remoteText: extra.remoteText,
     nodeId: stored.nodeId ?? undefined,
-    authenticated: extra.authenticated ?? false,
+    authenticated: stored.authenticated,
     hello: stored.hello === null ? undefined : { ...stored.hello, certExpiresAt: extra.certExpiresAt ?? 0 },
     stagesMs: (stored.stages ?? {}) as CrawlVisit["stagesMs"],
     rttMs: extra.rttMs ?? [],

@@ -3,7 +3,7 @@
  * This is `connect` without its flags and its text.
  */
 import { toHex } from "../../overlay/base/bytes.ts";
-import type { Clock } from "../../overlay/base/clock.ts";
+import type { Clock, Timer } from "../../overlay/base/clock.ts";
 import { describeFailure, type Failure, hintFor, OverlayError } from "../../overlay/base/errors.ts";
 import { type Network, networkNameOf, NETWORKS } from "../../overlay/base/networks.ts";
 import { addressOfWire, formatAddress, type Target } from "../../overlay/base/peer_address.ts";
@@ -14,6 +14,7 @@ import type { Resolver, Transport } from "../../overlay/transport/transport.ts";
 import type { Hello, WireAddress } from "../../overlay/wire/types.ts";
 import { percentile } from "./statistics.ts";
 import {
+  DEFAULT_VISIT_TIMEOUTS,
   stateOfFailure,
   type Visit,
   visit,
@@ -131,7 +132,7 @@ export async function connectTarget(plan: ConnectPlan): Promise<ConnectResult> {
 
   let hosts: string[];
   try {
-    hosts = await unlessAborted(plan.resolver.resolve(target.address.host), plan.signal);
+    hosts = await resolveInTime(plan);
     // An address needs no look-up.
     const literal = hosts.length === 1 && hosts[0] === target.address.host;
     stagesMs.dns = literal ? 0 : round(clock.nowMs() - startedMs);
@@ -202,19 +203,27 @@ export async function connectTarget(plan: ConnectPlan): Promise<ConnectResult> {
   return done(address, network, result, failure);
 }
 
-/** The outcome of `work`, unless `signal` fires first: nobody waits for a resolver after Ctrl-C. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await work;
+/** Addresses of a host, unless `signal` or the time is up first: nobody waits for a resolver after Ctrl-C, or for ever. */
+async function resolveInTime(plan: ConnectPlan): Promise<string[]> {
+  const { clock, signal } = plan;
+  const { host } = plan.target.address;
+  const timeoutMs = plan.timeouts.connectMs ?? DEFAULT_VISIT_TIMEOUTS.connectMs;
+  const work = plan.resolver.resolve(host);
   let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
+  let timer: Timer | undefined;
+  const ended = new Promise<never>((_, reject) => {
     stop = () => reject(new OverlayError({ code: "local_close", reason: "interrupted" }));
-    if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop, { once: true });
+    timer = clock.setTimer(timeoutMs, () => {
+      reject(new OverlayError({ code: "dns_failed", host, reason: `no answer in ${timeoutMs} ms` }));
+    });
+    if (signal?.aborted) stop();
+    else signal?.addEventListener("abort", stop, { once: true });
   });
   try {
-    return await Promise.race([work, aborted]);
+    return await Promise.race([work, ended]);
   } finally {
-    signal.removeEventListener("abort", stop);
+    timer?.cancel();
+    signal?.removeEventListener("abort", stop);
     work.catch(() => {});
   }
 }

@@ -449,6 +449,8 @@ class Visitor {
       if (peer.dropped === undefined) peer.close("done");
     }
     visit.state = stateOfFailure(failure);
+    // ERROR_MSG is not authenticated: without AUTH nobody has proved to be the node of the HELLO.
+    if (visit.state === "full" && visit.stagesMs.auth === undefined) visit.state = "refused";
     visit.failure = visit.state === "full" ? undefined : failure;
     visit.durationMs = clock.nowMs() - this.#startedMs;
     this.#done(visit);

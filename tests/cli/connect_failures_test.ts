@@ -1,10 +1,11 @@
 /** One test per way `connect` can fail, over real sockets and through the program: state, code, hint and exit status. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { connect as netConnect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { toHex } from "../../overlay/base/bytes.ts";
 import { issueCert } from "../../overlay/auth/cert.ts";
 import { encodeSecretSeed } from "../../overlay/crypto/strkey.ts";
 import { type Caller, fakeNode, type FakeServer, HONEST, rawServer, type Script } from "../kit/fake_node.ts";
@@ -211,12 +212,12 @@ scripted("full is a state, not a failure: identity and PEERS are kept, exit stat
   onHello: HONEST.onHello,
   onAuth(caller) {
     caller.sendAuth();
-    caller.send({ type: "peers", peers: [{ ip: Uint8Array.of(9, 9, 9, 9), port: 11625, numFailures: 0 }] });
+    caller.send({ type: "peers", peers: [{ ip: Uint8Array.of(192, 0, 2, 9), port: 11625, numFailures: 0 }] });
     caller.sendError("ERR_LOAD", "peer rejected");
   },
 }, async (server) => {
   const row = await expect(server.address, { state: "full", code: null, hint: /no free slot/, status: 0 });
-  assert.deepEqual(row.peers, ["9.9.9.9:11625"]);
+  assert.deepEqual(row.peers, ["192.0.2.9:11625"]);
   assert.equal(row.nodeId, server.local.nodeIdText);
 });
 
@@ -398,6 +399,122 @@ scripted("text from a remote cannot write to the terminal", {
   assert.ok(out.includes("\\x1b[2J\\x0d\\x0aowned\\u{202e}"), out);
 });
 
+scripted("an ERR_LOAD before AUTH is no full node: it has not proved who it is", {
+  onHello(caller, hello) {
+    HONEST.onHello(caller, hello);
+    caller.sendError("ERR_LOAD", "peer rejected");
+  },
+}, async (server) => {
+  await expect(server.address, { state: "refused", code: "peer_rejected", hint: /no free slot/ });
+  const { status } = await connect(`${server.local.nodeIdText}@${server.address}`);
+  assert.equal(status, 1, "a copied HELLO does not pass for the node it was copied from");
+});
+
+test("connect: one node given several times, and by two names, is reached each time", async () => {
+  await using server = await onceAtATime();
+  const name = `localhost:${server.port}`;
+  const { status, out, err } = await runTool([
+    "connect",
+    server.address,
+    name,
+    server.address,
+    server.address,
+    "--json",
+    "--network",
+    "local",
+    "--scp",
+    "0",
+  ]);
+  assert.equal(status, 0, out + err);
+  assert.deepEqual(JSON.parse(out).results.map((row: Row) => row.state), [
+    "reachable",
+    "reachable",
+    "reachable",
+    "reachable",
+  ]);
+});
+
+test("connect: --stay TIME counts from the admission, for every target, and ends with 0", async () => {
+  await using server = await fakeNode(HONEST);
+  await using other = await fakeNode(HONEST);
+  const { status, out } = await runTool([
+    "connect",
+    server.address,
+    other.address,
+    "--concurrency",
+    "1",
+    "--stay",
+    "300ms",
+    "--json",
+    "--network",
+    "local",
+  ]);
+  assert.equal(status, 0);
+  assert.deepEqual(JSON.parse(out).results.map((row: Row) => row.state), ["reachable", "reachable"]);
+});
+
+test("connect: after Ctrl-C every target has its row", async () => {
+  await using server = await rawServer(() => {});
+  const run = startTool([
+    "connect",
+    ...Array.from({ length: 5 }, () => server.address),
+    "--concurrency",
+    "1",
+    "--network",
+    "local",
+    "--timeout",
+    "30",
+    "--json",
+  ]);
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  run.signal("SIGINT");
+  const { status, out } = await run.done;
+  assert.equal(status, 130);
+  assert.deepEqual(JSON.parse(out).results.map((row: Row) => row.state), Array(5).fill("interrupted"));
+});
+
+test("connect: --out writes the document beside the text, and an older file survives a failure", async () => {
+  await using server = await fakeNode(HONEST);
+  const file = join(temporaryFolder(), "result.json");
+  const first = await runTool(["connect", server.address, "--network", "local", "--scp", "0", "--out", file]);
+  assert.match(first.out, /reachable/);
+  assert.equal(JSON.parse(readFileSync(file, "utf8")).results[0].state, "reachable");
+  const both = await runTool(["connect", server.address, "--network", "local", "--scp", "0", "--json", "--out", file]);
+  assert.equal(readFileSync(file, "utf8"), both.out);
+  const wrong = await runTool(["connect", server.address, "--network", "nowhere", "--out", file]);
+  assert.equal(wrong.status, 2);
+  assert.equal(readFileSync(file, "utf8"), both.out);
+  const full = await runTool([
+    "connect",
+    server.address,
+    "--network",
+    "local",
+    "--scp",
+    "0",
+    "--json",
+    "--out",
+    "/dev/full",
+  ]);
+  assert.equal(full.status, 1);
+  assert.equal(JSON.parse(full.out).results.length, 1, "what was found is printed all the same");
+  assert.match(full.err, /file_unwritable/);
+});
+
+test("connect: one bound of the version window moves the other along", async () => {
+  let seen: [number, number] | undefined;
+  await using server = await fakeNode({
+    ...HONEST,
+    onHello(caller, hello) {
+      seen = [hello.overlayMinVersion, hello.overlayVersion];
+      HONEST.onHello(caller, hello);
+    },
+  });
+  await connect(server.address, "--overlay-min", "2000");
+  assert.deepEqual(seen, [2000, 2000]);
+  await connect(server.address, "--overlay-version", "40", "--overlay-min", "38");
+  assert.deepEqual(seen, [38, 40]);
+});
+
 test("connect: several targets, some failing, is a partial result; results keep the order", async () => {
   await using good = await fakeNode(HONEST);
   const { status, out } = await runTool([
@@ -429,6 +546,8 @@ test("connect: targets come from a file and from stdin, with comments", async ()
 
 const wrongUsage: [name: string, args: string[], says: RegExp][] = [
   ["a malformed address", ["127.0.0.1:99999"], /port is above 65535/],
+  ["a node id with a wrong checksum", ["G" + "A".repeat(55) + "@127.0.0.1:1"], /checksum|node id/i],
+  ["a timeout of nothing", ["127.0.0.1:1", "--timeout", "0"], /at least 1 ms/],
   ["no target", [], /no target given/],
   ["an unknown option", ["x:1", "--netwrok", "local"], /unknown option.*\n?.*--network/],
   ["an unknown network", ["x:1", "--network", "testent"], /no network of that name/],
@@ -462,6 +581,21 @@ test("connect: Ctrl-C prints what is known and ends with 130", async () => {
   assert.equal(status, 130);
   assert.equal(JSON.parse(out).results.length, 1);
 });
+
+/** A node that has one place per node id, as every real node. */
+function onceAtATime(): Promise<FakeServer & { local: { nodeIdText: string } }> {
+  const inside = new Map<string, Caller>();
+  return fakeNode({
+    ...HONEST,
+    onHello(caller, hello) {
+      HONEST.onHello(caller, hello);
+      const id = toHex(hello.peerId);
+      const other = inside.get(id);
+      if (other !== undefined && !other.gone) caller.sendError("ERR_CONF", "already-connected peer: GABCD");
+      else inside.set(id, caller);
+    },
+  });
+}
 
 /** A node of its own network: callers of another one get the silent close of a failed certificate check. */
 function realNode(): Script {

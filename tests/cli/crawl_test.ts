@@ -359,3 +359,21 @@ test("the binary: runs in an empty folder without node_modules", async () => {
   assert.equal(result.status, 1, result.stderr);
   assert.equal(JSON.parse(result.stdout).addresses[0].state, "dead");
 });
+
+test("npm run demo: a network starts, is crawled, and the files are there", async () => {
+  const { spawnSync } = await import("node:child_process");
+  const { ROOT } = await import("../kit/tool.ts");
+  const result = spawnSync("node", [join(ROOT, "tests", "tasks", "demo.mjs"), "20"], {
+    cwd: ROOT,
+    encoding: "utf8",
+    timeout: 120_000,
+  });
+  assert.equal(result.status, 0, result.stdout + result.stderr);
+  assert.match(result.stdout, /nodes of local in /);
+  for (const file of ["crawl.json", "truth.json", "demo.sqlite"]) assert.ok(existsSync(join(ROOT, "out", file)), file);
+  assertTruth(
+    JSON.parse(readFileSync(join(ROOT, "out", "crawl.json"), "utf8")),
+    JSON.parse(readFileSync(join(ROOT, "out", "truth.json"), "utf8")),
+    { validating: false },
+  );
+});

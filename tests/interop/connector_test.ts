@@ -15,7 +15,7 @@ import { type OurContact, OurNode, type OurNodeOptions } from "./our_node.ts";
 const PASSPHRASE = "Interop Test Network ; 2025";
 const THEIR_WINDOW = { min: 35, max: 42 };
 const THEIR_VERSION = "connector under Node";
-const THEIR_PEERS = ["8.8.8.8:11625", "127.12.13.14:1", "203.0.113.255:65535"];
+const THEIR_PEERS = ["192.0.2.8:11625", "127.12.13.14:1", "203.0.113.255:65535"];
 const OURS: OurNodeOptions = {
   passphrase: PASSPHRASE,
   seed: fromHex("a1".repeat(32)),

@@ -214,3 +214,8 @@ export class FakeFleet {
     }
   }
 }
+
+/** How many of a list of states are in one. */
+export function countOf(counts: readonly { state: string; count: number }[], state: string): number {
+  return counts.find((row) => row.state === state)?.count ?? 0;
+}

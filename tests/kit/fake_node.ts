@@ -54,6 +54,8 @@ export class Caller {
   readonly connection: Connection;
   readonly local: LocalNode;
   readonly #nonce = random.bytes(32);
+  /** The caller has left. */
+  gone = false;
   #ended = false;
 
   constructor(readonly socket: Socket, local: LocalNode, script: Script) {
@@ -67,7 +69,10 @@ export class Caller {
         else script.onMessage?.(this, decodeMessage(bytes));
       },
       onProblem: () => this.end(),
-      onEnd: () => this.connection.destroy(),
+      onEnd: () => {
+        this.gone = true;
+        this.connection.destroy();
+      },
     });
     script.onConnect?.(this);
   }
@@ -166,7 +171,7 @@ export const HONEST: Required<Pick<Script, "onHello" | "onAuth" | "onMessage">> 
   },
   onAuth(caller) {
     caller.sendAuth();
-    caller.send({ type: "peers", peers: [{ ip: Uint8Array.of(8, 8, 8, 8), port: 11625, numFailures: 0 }] });
+    caller.send({ type: "peers", peers: [{ ip: Uint8Array.of(192, 0, 2, 8), port: 11625, numFailures: 0 }] });
     caller.grant();
   },
   onMessage(caller, message) {

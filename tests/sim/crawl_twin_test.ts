@@ -5,12 +5,12 @@ import { formatAddress } from "../../overlay/base/peer_address.ts";
 import type { Endpoint } from "../../overlay/transport/transport.ts";
 import type { StoredVisit } from "../../overlay/db/stored.ts";
 import { CrawlStore } from "../../overlay/db/crawl_store.ts";
-import { type CrawlProgress, storeSink } from "../../survey/crawl/crawler.ts";
+import { type CrawlProgress, type CrawlSink, storeSink } from "../../survey/crawl/crawler.ts";
 import { crawlDocument, viewOf, visitRecord } from "../../survey/crawl/report.ts";
 import { visitFromStored } from "../../survey/crawl/visit_record.ts";
 import { planTwin, type TwinOptions } from "../../survey/twin/plan.ts";
 import type { TopologyFile } from "../../survey/twin/topology_file.ts";
-import { assertTruth, crawlWorld, FakeFleet, type FakeNode, twinWorld } from "../kit/crawl_kit.ts";
+import { assertTruth, countOf, crawlWorld, FakeFleet, type FakeNode, twinWorld } from "../kit/crawl_kit.ts";
 
 const NODES = 60;
 const SEEDS = Array.from({ length: 10 }, (_, i) => i + 1);
@@ -55,7 +55,8 @@ for (const kind of ["ring", "random", "tiered", "file"] as const) {
       for (const node of nodes) assert.ok(node.lagMs === null || node.lagMs < 1500, String(node.lagMs));
       assert.ok(nodes.filter((node) => node.validating).every((node) => node.lagMs !== null), "a lag is missing");
       // Every statement's quorum set was found: a node that lacks it says so, and another is asked.
-      assert.ok(validators.length > 0 && validators.every((row) => quorumSets[row.quorumSetHash] !== undefined));
+      const fetched = new Set(quorumSets.map(({ hash }) => hash));
+      assert.ok(validators.length > 0 && validators.every((row) => fetched.has(row.quorumSetHash)));
       assert.deepEqual(missingValidators, []);
       await world.clock.run(world.twin.stop());
     });
@@ -69,7 +70,7 @@ test("crawl is done as soon as the last visit is, without listening, and does no
   assert.ok(report.durationMs < 10_000, String(report.durationMs));
   const { nodes, quorumSets } = crawlDocument(report);
   assert.ok(nodes.every((node) => node.validating === null && node.relaying === null));
-  assert.deepEqual(quorumSets, {});
+  assert.deepEqual(quorumSets, []);
   assert.ok(
     nodes.some((node) => node.state === "other-network" && node.network === "testnet" && node.advertises.length === 0),
   );
@@ -123,7 +124,7 @@ test("crawl stays within its budget, as the nodes themselves count it", async ()
   const budget = { concurrency: 12, dialsPerSecond: 40, perHost: 2, perSubnet: 5 };
   const report = await world.crawl({ seeds: [formatAddress(at(0))], allowPrivate: true, budget });
   assert.equal(report.complete, true);
-  assert.equal(crawlDocument(report).run.counts.nodesByState.reachable, count);
+  assert.equal(countOf(crawlDocument(report).run.counts.nodesByState, "reachable"), count);
   assert.equal(fleet.acceptedMs.length, count);
   assert.ok(fleet.peak <= 12, String(fleet.peak));
   assert.ok(fleet.busiestSecond <= 41, String(fleet.busiestSecond));
@@ -166,7 +167,7 @@ test("crawl tells its progress, and is done at the end", async () => {
   const { counts } = crawlDocument(report).run;
   assert.deepEqual([last.queued, last.inFlight], [0, 0]);
   assert.equal(last.done, counts.addresses - counts.skipped);
-  assert.equal(last.reachable, counts.nodesByState.reachable);
+  assert.equal(last.reachable, countOf(counts.nodesByState, "reachable"));
   assert.ok(told.length > 5 && told.length < report.durationMs / 100 + 3);
   assert.ok(told.some(({ ratePerSecond, etaMs }) => ratePerSecond > 10 && ratePerSecond < 25 && etaMs! > 0));
 });
@@ -220,7 +221,7 @@ test("crawl against nodes that invent addresses stays bounded and says which lim
   assert.equal(report.addresses.length, 1000);
   assert.equal(report.budget.used.dials, 300);
   const { run, edges } = crawlDocument(report);
-  assert.equal(run.counts.nodesByState.reachable, 50);
+  assert.equal(countOf(run.counts.nodesByState, "reachable"), 50);
   assert.equal(edges.length, 50 * 100, "what nodes say is kept in full");
 
   const all = await world.crawl({
@@ -276,7 +277,7 @@ test("crawl resolves names, keeps failures to resolve, and checks the node a see
   assert.equal(rows.get("10.0.0.1:11625")!.code, "private_address");
   assert.equal(rows.get("1.2.3.4:0")!.code, "bad_address");
   const wrong = rows.get(formatAddress(plan.nodes[1]))!;
-  assert.deepEqual([wrong.state, wrong.code], ["reachable", "identity_mismatch"]);
+  assert.deepEqual([wrong.state, wrong.code], ["faulty", "identity_mismatch"]);
   assert.equal(report.usableSeeds, 2);
   assert.equal(crawlDocument(report).run.seeds.length, 5);
 });
@@ -310,12 +311,113 @@ test("visitRecord and the document are valid JSON whatever a remote says", async
   assert.equal(document.budget.limits.dialsPerSecond, null, "no limit is null");
 });
 
-test("crawl rejects when the store fails, and leaves nothing running", async () => {
+test("crawl ends when its store fails, and reports all it has", async () => {
   const world = await twinWorld(planTwin({ nodes: 20, seed: 4, topology: "ring" }));
+  let stored = 0, told = 0;
   const store = {
     recordVisit: () => {
-      throw new Error("disk full");
+      if (++stored === 5) throw new Error("disk full");
     },
   };
-  await assert.rejects(world.crawl({ seeds: world.seeds, store }), /disk full/);
+  const report = await world.crawl({ seeds: world.seeds, store, onVisit: () => told++ });
+  assert.deepEqual(report.failure, { code: "db_failed", path: "", reason: "disk full" });
+  assert.deepEqual([report.complete, report.interrupted, stored], [false, false, 5]);
+  const outcomes = report.addresses.reduce((n, entry) => n + entry.outcomes.length, 0);
+  assert.equal(outcomes, told);
+  assert.ok(told >= 5);
+  const { run, nodes } = crawlDocument(report);
+  assert.equal(run.failure!.code, "db_failed");
+  assert.ok(nodes.length > 0);
+});
+
+test("crawl rejects when a callback throws, and calls nobody after that", async () => {
+  const world = await twinWorld(planTwin({ nodes: 20, seed: 4, topology: "ring" }));
+  let told = 0;
+  const onVisit = () => {
+    told++;
+    throw new Error("not mine");
+  };
+  await assert.rejects(world.crawl({ seeds: world.seeds, onVisit }), /not mine/);
+  await world.clock.advance(60_000);
+  assert.equal(told, 1);
+});
+
+test("crawl keeps what it heard of consensus when it is killed, and shows it after it was resumed", async () => {
+  const plan = planTwin({ nodes: NODES, seed: 9, topology: "tiered" });
+  const world = await twinWorld(plan, { ledgerMs: 2000 });
+  using store = await CrawlStore.open(":memory:", { networkPassphrase: plan.passphrase, clock: world.clock });
+  const runId = store.startRun({ toolVersion: "0", options: null, versions: null, seeds: world.seeds, budget: null });
+  // A killed process stores nothing more: its sink is deaf from then on.
+  let alive = true;
+  const sink = storeSink(store, runId);
+  const mortal: CrawlSink = {
+    recordVisit: (visit) => alive && sink.recordVisit(visit),
+    recordScp: (news) => alive && sink.recordScp!(news),
+  };
+  world.clock.setTimer(9000, () => alive = false);
+  await world.crawl({ seeds: world.seeds, listen: { ms: 20_000, nodes: 8 }, store: mortal });
+  const { visits, scp } = store.loadRun(runId)!;
+  assert.ok(
+    scp.heard.length > 2 && scp.quorumSets.length > 0 && scp.observations.length > 0 && scp.listeners.length > 0,
+  );
+  const resume = visits.map(visitFromStored);
+  // The second part does not listen at all.
+  const second = await world.crawl({ seeds: world.seeds, resume, resumeScp: scp, store: sink });
+  const { validators, quorumSets, nodes } = crawlDocument(second);
+  assert.deepEqual(validators.map((row) => row.nodeId).sort(), scp.heard.map((row) => row.nodeId));
+  assert.deepEqual(quorumSets.map(({ hash }) => hash), scp.quorumSets.map(({ hash }) => hash));
+  assert.ok(validators.some((row) => row.validating && row.lagSlots > 0));
+  assert.equal(nodes.filter((node) => node.relaying !== null).length, scp.listeners.length);
+});
+
+test("crawl dials a bounded number of addresses per host and per subnet, seeds and this machine excepted", async () => {
+  const world = crawlWorld(4, { fate: () => "refused" });
+  const book: Endpoint[] = [
+    ...Array.from({ length: 40 }, (_, i) => ({ host: "10.1.1.1", port: 1000 + i })),
+    ...Array.from({ length: 40 }, (_, i) => ({ host: `10.2.2.${i + 1}`, port: 1000 })),
+    ...Array.from({ length: 5 }, (_, i) => ({ host: "127.0.4.4", port: 1000 + i })),
+  ];
+  new FakeFleet(world, [{ host: "127.0.1.1", port: 11625, peers: () => book }]);
+  const seeds = ["127.0.1.1", "10.1.1.1:1039", "10.1.1.1:2000"];
+  const budget = { dialsPerSecond: Infinity, addressesPerHost: 3, addressesPerSubnet: 10 };
+  const stored: StoredVisit[] = [];
+  const store = { recordVisit: (visit: StoredVisit) => stored.push(visit) };
+  const options = { seeds, allowPrivate: true, budget, store };
+  const first = await world.crawl(options);
+  const second = await world.crawl({ ...options, resume: stored.map(visitFromStored) });
+  for (const report of [first, second]) {
+    assert.equal(report.complete, true);
+    const rows = crawlDocument(report).addresses;
+    const dialled = (start: string) =>
+      rows.filter((row) => row.address.startsWith(start) && row.state !== "skipped").length;
+    assert.deepEqual(["10.1.1.1:", "10.2.2.", "127.0.4.4:"].map(dialled), [5, 10, 5]);
+    const codes = rows.filter((row) => row.state === "skipped").map((row) => row.code);
+    assert.equal(codes.filter((code) => code === "too_many_on_host").length, 36);
+    assert.equal(codes.filter((code) => code === "too_many_on_subnet").length, 30);
+    assert.equal(rows.find((row) => row.address === "10.1.1.1:1039")!.state, "dead");
+    assert.equal(rows.length, 87);
+  }
+  assert.equal(second.budget.used.dials, 0);
+});
+
+test("crawl that began with remembered addresses goes on with them", async () => {
+  const plan = planTwin({ nodes: NODES, seed: 3, topology: "ring" });
+  const world = await twinWorld(plan);
+  using store = await CrawlStore.open(":memory:", { networkPassphrase: plan.passphrase, clock: world.clock });
+  const seeds = world.seeds.map((target) => ({ target, source: "database" as const }));
+  const runId = store.startRun({ toolVersion: "0", options: null, versions: null, seeds, budget: null });
+  const stop = new AbortController();
+  let told = 0;
+  const onVisit = () => ++told === 1 && stop.abort();
+  const sink = storeSink(store, runId);
+  await world.crawl({ seeds, signal: stop.signal, onVisit, store: sink });
+  store.finishRun(runId, "interrupted");
+  const { run, visits } = store.loadRun(runId)!;
+  assert.deepEqual(run.seeds, seeds);
+  store.claimRun(runId, "me");
+  const second = await world.crawl({ seeds: run.seeds, resume: visits.map(visitFromStored), store: sink });
+  assertTruth(second, plan, false);
+  for (const { target } of seeds) {
+    assert.equal(second.addresses.find((entry) => entry.address === target)!.source, "database");
+  }
 });

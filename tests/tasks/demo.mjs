@@ -55,13 +55,7 @@ if (ready === undefined) {
   process.exit(1);
 }
 const crawl = ["crawl", ...ready.seeds, "--network", "local", "--listen", "6", "--db", database, "--out", result];
-console.log(
-  `$ stellar-overlay ${
-    crawl.map((arg) => relative(ROOT, arg).length < arg.length && arg.startsWith("/") ? relative(ROOT, arg) : arg).join(
-      " ",
-    )
-  }\n`,
-);
+console.log(`$ stellar-overlay ${crawl.join(" ")}\n`);
 const crawled = spawnSync(tool[0], [...tool.slice(1), ...crawl], { cwd: ROOT, stdio: "inherit" });
 console.log("\nFiles:");
 console.log(`  out/crawl.json   the crawl as one JSON document`);
