@@ -9,6 +9,7 @@ import type { MacKey } from "../crypto/primitives.ts";
 import type { Socket, SocketEnd } from "../transport/transport.ts";
 import { MessageType, messageTypeName } from "../wire/messages.ts";
 import { MAX_MESSAGE_SIZE, RecordDecoder, type RecordSink } from "../wire/record.ts";
+import { RecentSamples } from "./recent_samples.ts";
 
 /** Bytes of AuthenticatedMessage around a message: version, sequence, MAC. */
 export const AUTHENTICATED_OVERHEAD = 44;
@@ -35,6 +36,10 @@ export interface ConnectionHandlers {
   onProblem(problem: FrameProblem): void;
   /** The socket ended, not by us. */
   onEnd(end: SocketEnd): void;
+  /** The system took everything up to message number `last`, counted as `messagesWritten` counts. */
+  onWritten?(last: number): void;
+  /** More than {@link Connection.maxUnsentBytes} wait for the system. Called for every message sent meanwhile. */
+  onOverflow?(): void;
 }
 
 /** Counters of one connection. Bytes are those of the stream, so `bytesRead` also counts what is no whole frame yet. */
@@ -43,11 +48,37 @@ export interface ConnectionCounters {
   bytesRead: number;
   messagesWritten: number;
   bytesWritten: number;
+  /** Chunks that were read. */
+  reads: number;
+  /** Writes handed to the system. */
+  writes: number;
 }
+
+/** Messages in the order they were sent, ready for one write. */
+interface Batch {
+  bytes: Uint8Array;
+  /** Number of its last message. */
+  last: number;
+  firstQueuedMs: number;
+  lastQueuedMs: number;
+}
+
+/** What was read while paused: a record of a chunk, or what ended the reading. */
+type Held =
+  | { chunk: Uint8Array; start: number; end: number; atMs: number }
+  | { problem: FrameProblem }
+  | { socketEnd: SocketEnd };
 
 /** Both directions of one peer's stream. */
 export class Connection implements RecordSink {
-  readonly counters: ConnectionCounters = { messagesRead: 0, bytesRead: 0, messagesWritten: 0, bytesWritten: 0 };
+  readonly counters: ConnectionCounters = {
+    messagesRead: 0,
+    bytesRead: 0,
+    messagesWritten: 0,
+    bytesWritten: 0,
+    reads: 0,
+    writes: 0,
+  };
   /**
    * When a frame header or a whole body was last read, and when the system last took all bytes written; monotonic ms. A body
    * that drips in counts when it is complete. Source: stellar-core TCPPeer.cpp, where both reads end in receivedBytes.
@@ -59,6 +90,12 @@ export class Connection implements RecordSink {
    * no more bytes, and also when there is nothing to send: upstream's straggler rule looks at exactly this.
    */
   lastHandedMs: number;
+
+  /** Bytes waiting for the system above which {@link ConnectionHandlers.onOverflow} is called. */
+  maxUnsentBytes = Infinity;
+  /** How long messages waited for their write to begin, and how long writes took; a sample per write, of its first message. */
+  readonly writeQueueDelays = new RecentSamples();
+  readonly writeDelays = new RecentSamples();
 
   readonly #socket: Socket;
   readonly #clock: Clock;
@@ -76,7 +113,14 @@ export class Connection implements RecordSink {
   #out: Uint8Array = new Uint8Array(1024);
   #outLength = 0;
   #flushQueued = false;
+  #firstQueuedMs = 0;
   #lastQueuedMs: number;
+  /** Full batches that wait for the write under way. BOUNDED: by `maxUnsentBytes`, where the owner obeys it. */
+  readonly #batches: Batch[] = [];
+  #batchedBytes = 0;
+  #handedBytes = 0;
+  #handedMs = 0;
+  #handedLast = 0;
   /** One write is under way at a time, as upstream's async_write; what is sent meanwhile leaves in the next. */
   #writing = false;
   #onFlushed: (() => void) | null = null;
@@ -84,6 +128,11 @@ export class Connection implements RecordSink {
   #closed = false;
   #destroyed = false;
   #chunkAtMs = 0;
+
+  #paused = false;
+  #releasing = false;
+  /** BOUNDED: by the chunk that was read when reading paused, and those that the socket still gives out then. */
+  readonly #held: Held[] = [];
 
   constructor(socket: Socket, clock: Clock, handlers: ConnectionHandlers) {
     this.#socket = socket;
@@ -98,6 +147,7 @@ export class Connection implements RecordSink {
     socket.attach({
       onData: (chunk) => {
         if (this.#closed) return;
+        this.counters.reads++;
         this.counters.bytesRead += chunk.length;
         this.#chunkAtMs = clock.nowMs();
         const before = this.#decoder.steps;
@@ -106,6 +156,11 @@ export class Connection implements RecordSink {
       },
       onEnd: (end) => {
         if (this.#destroyed) return;
+        if (this.#held.length > 0 && end.how === "eof" && !this.#closed) {
+          this.#held.push({ socketEnd: end });
+          return;
+        }
+        this.#held.length = 0;
         this.#closed = this.#destroyed = true;
         this.#handlers.onEnd(end);
       },
@@ -141,6 +196,8 @@ export class Connection implements RecordSink {
     if (this.#closed) return;
     const type = readUint32(message, 0);
     const length = message.length + AUTHENTICATED_OVERHEAD;
+    this.#lastQueuedMs = this.#clock.nowMs();
+    if (this.#outLength === 0) this.#firstQueuedMs = this.#lastQueuedMs;
     const at = this.#reserve(length + 4);
     const out = this.#out;
     writeUint32(out, at, length | 0x80000000);
@@ -159,12 +216,14 @@ export class Connection implements RecordSink {
     }
     this.counters.messagesWritten++;
     this.counters.bytesWritten += length + 4;
-    this.#lastQueuedMs = this.#clock.nowMs();
-    if (this.#outLength >= MAX_BATCH_BYTES) this.flush();
-    else if (!this.#flushQueued) {
+    if (this.#outLength >= MAX_BATCH_BYTES) {
+      if (this.#writing) this.#keepBatch();
+      else this.#hand();
+    } else if (!this.#flushQueued) {
       this.#flushQueued = true;
       queueMicrotask(this.#flushTick);
     }
+    if (this.#outLength + this.#batchedBytes + this.#handedBytes > this.maxUnsentBytes) this.#handlers.onOverflow?.();
   }
 
   /** Hands what is queued to the socket, unless a write is under way: then it leaves when that is done. */
@@ -177,39 +236,101 @@ export class Connection implements RecordSink {
     this.flush();
   };
 
+  /** Hands the next batch, or else what was sent since, to the socket. */
   #hand(): void {
-    const length = this.#outLength;
-    if (length === 0 || this.#closed) return;
-    this.#outLength = 0;
-    let bytes: Uint8Array;
-    if (length <= KEPT_BUFFER_BYTES) bytes = this.#out.slice(0, length);
-    else {
-      bytes = this.#out.subarray(0, length);
-      this.#out = new Uint8Array(KEPT_BUFFER_BYTES);
+    if (this.#closed) return;
+    const batch = this.#batches.shift();
+    if (batch !== undefined) {
+      this.#batchedBytes -= batch.bytes.length;
+      this.#write(batch.bytes, batch.last, batch.firstQueuedMs, batch.lastQueuedMs);
+    } else if (this.#outLength > 0) {
+      this.#write(this.#takeOut(), this.counters.messagesWritten, this.#firstQueuedMs, this.#lastQueuedMs);
     }
-    this.lastHandedMs = this.#lastQueuedMs;
+  }
+
+  #write(bytes: Uint8Array, last: number, firstQueuedMs: number, lastQueuedMs: number): void {
+    this.#handedMs = this.#clock.nowMs();
+    this.writeQueueDelays.add(this.#handedMs, this.#handedMs - firstQueuedMs);
+    this.lastHandedMs = lastQueuedMs;
+    this.#handedBytes = bytes.length;
+    this.#handedLast = last;
     this.#writing = true;
+    this.counters.writes++;
     this.#socket.write(bytes, this.#written);
+  }
+
+  #keepBatch(): void {
+    const bytes = this.#takeOut();
+    this.#batchedBytes += bytes.length;
+    const last = this.counters.messagesWritten;
+    this.#batches.push({ bytes, last, firstQueuedMs: this.#firstQueuedMs, lastQueuedMs: this.#lastQueuedMs });
+  }
+
+  #takeOut(): Uint8Array {
+    const length = this.#outLength;
+    this.#outLength = 0;
+    if (length <= KEPT_BUFFER_BYTES) return this.#out.slice(0, length);
+    const bytes = this.#out.subarray(0, length);
+    this.#out = new Uint8Array(KEPT_BUFFER_BYTES);
+    return bytes;
   }
 
   readonly #written = (): void => {
     this.#writing = false;
-    this.lastWriteMs = this.#clock.nowMs();
-    if (this.#outLength > 0) this.#hand();
+    this.#handedBytes = 0;
+    const nowMs = this.lastWriteMs = this.#clock.nowMs();
+    this.writeDelays.add(nowMs, nowMs - this.#handedMs);
+    if (!this.#closed) this.#handlers.onWritten?.(this.#handedLast);
+    if (this.#outLength > 0 || this.#batches.length > 0) this.#hand();
     else if (!this.#closed) this.#onFlushed?.();
   };
 
   /** Bytes sent that the system has not taken, those of the current tick included. */
   get unsentBytes(): number {
-    return this.#outLength + this.#socket.unsentBytes;
+    return this.#outLength + this.#batchedBytes + this.#socket.unsentBytes;
   }
 
+  /** Whether reading is paused. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Stops reading. What was read already is held, in order, and unchecked. */
   pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
     this.#socket.pause();
   }
 
+  /** Hands on what was held, until it is all gone or a handler pauses again; then reads on. */
   resume(): void {
-    this.#socket.resume();
+    if (!this.#paused) return;
+    this.#paused = false;
+    if (this.#releasing) return;
+    this.#releasing = true;
+    const held = this.#held;
+    let next = 0;
+    try {
+      while (!this.#paused && !this.#closed && next < held.length) this.#release(held[next++]);
+    } finally {
+      // At once, not one by one: a shift would move all the others.
+      held.splice(0, next);
+      this.#releasing = false;
+      // Also when a handler threw: what comes must stay behind what is held.
+      if (held.length > 0) this.#paused = true;
+    }
+    if (!this.#paused && !this.#closed) this.#socket.resume();
+  }
+
+  #release(held: Held): void {
+    if ("chunk" in held) {
+      this.#chunkAtMs = held.atMs;
+      this.#onRecord(held.chunk, held.start, held.end);
+    } else if ("problem" in held) this.#handlers.onProblem(held.problem);
+    else {
+      this.#closed = this.#destroyed = true;
+      this.#handlers.onEnd(held.socketEnd);
+    }
   }
 
   /**
@@ -219,19 +340,28 @@ export class Connection implements RecordSink {
   shutdown(): void {
     if (this.#closed) return;
     this.#decoder.stop();
-    this.#hand();
+    this.#held.length = 0;
+    while (this.#outLength > 0 || this.#batches.length > 0) this.#hand();
     this.#closed = true;
+    // Paused, the socket would not see the remote's end.
+    if (this.#paused) this.#socket.resume();
     this.#socket.shutdown();
   }
 
   /** Closes at once. */
   destroy(): void {
     this.#decoder.stop();
+    this.#held.length = this.#batches.length = 0;
     this.#closed = this.#destroyed = true;
     this.#socket.destroy();
   }
 
   onRecord(chunk: Uint8Array, start: number, end: number): void {
+    if (this.#paused) this.#held.push({ chunk, start, end, atMs: this.#chunkAtMs });
+    else this.#onRecord(chunk, start, end);
+  }
+
+  #onRecord(chunk: Uint8Array, start: number, end: number): void {
     this.counters.messagesRead++;
     const length = end - start;
     if (length < AUTHENTICATED_OVERHEAD + 4 || (length & 3) !== 0) {
@@ -271,11 +401,14 @@ export class Connection implements RecordSink {
   }
 
   onBadLength(length: number, limit: number, header: Uint8Array): void {
-    this.#handlers.onProblem({ kind: "badLength", length, limit, header });
+    const problem: FrameProblem = { kind: "badLength", length, limit, header };
+    if (this.#paused) this.#held.push({ problem });
+    else this.#handlers.onProblem(problem);
   }
 
   #refuse(problem: FrameProblem): void {
     this.#decoder.stop();
+    this.#held.length = 0;
     this.#handlers.onProblem(problem);
   }
 

@@ -22,6 +22,8 @@ class End {
   readonly messages: { type: number; bytes: Uint8Array; atMs: number }[] = [];
   readonly problems: FrameProblem[] = [];
   readonly ends: SocketEnd[] = [];
+  readonly written: number[] = [];
+  overflows = 0;
   readonly connection: Connection;
   onEach: (() => void) | undefined;
 
@@ -33,6 +35,8 @@ class End {
       },
       onProblem: (problem) => void this.problems.push(problem),
       onEnd: (end) => void this.ends.push(end),
+      onWritten: (last) => void this.written.push(last),
+      onOverflow: () => void this.overflows++,
     });
     if (keys !== undefined) {
       this.connection.setKeys({ send: primitives.macKey(keys.send), receive: primitives.macKey(keys.receive) });
@@ -355,4 +359,158 @@ test("Connection hands on views on the chunk: no copy of what came in one piece"
   const end = b();
   end.socket.feed(frame);
   assert.equal(end.messages[0].bytes.buffer, frame.buffer);
+});
+
+test("Connection tells which messages the system took, by their number", async () => {
+  const end = a();
+  end.socket.takes = false;
+  end.connection.send(ask(0));
+  end.connection.send(ask(1));
+  await tick();
+  end.connection.send(ask(2));
+  await tick();
+  assert.deepEqual(end.written, []);
+  end.socket.take();
+  assert.deepEqual(end.written, [2]);
+  end.socket.take();
+  assert.deepEqual(end.written, [2, 3]);
+  assert.deepEqual([end.connection.counters.writes, end.connection.counters.messagesWritten], [2, 3]);
+});
+
+test("Connection keeps full batches apart while a write is under way, and sends all of them at a shutdown", async () => {
+  const large = (n: number) => {
+    const bytes = new Uint8Array(600_000);
+    bytes[3] = MessageType.transaction;
+    bytes[4] = n;
+    return bytes;
+  };
+  for (const shutdown of [false, true]) {
+    const end = a();
+    end.socket.takes = false;
+    for (let n = 0; n < 7; n++) {
+      end.connection.send(large(n));
+      await end.clock.advance(10);
+    }
+    const waiting = end.connection.unsentBytes;
+    assert.ok(waiting > 6 * 600_000 && end.socket.writes.length === 1);
+    if (shutdown) end.connection.shutdown();
+    else {
+      for (const handed of [0, 20, 40, 60]) {
+        assert.equal(end.connection.lastHandedMs, handed);
+        end.socket.take();
+      }
+      assert.deepEqual(end.written, [1, 3, 5, 7]);
+      assert.equal(end.connection.unsentBytes, 0);
+      assert.ok(end.connection.writeQueueDelays.percentile(1, 70) === 60);
+    }
+    assert.deepEqual(end.frames.map((frame) => frame[20]), [0, 1, 2, 3, 4, 5, 6]);
+    assert.deepEqual(end.frames.map((frame) => splitFrame(frame).sequence), [0n, 1n, 2n, 3n, 4n, 5n, 6n]);
+  }
+});
+
+test("Connection says when more waits for the system than it may", async () => {
+  const end = a();
+  end.socket.takes = false;
+  end.connection.maxUnsentBytes = 3 * (ask(0).length + WIRE_OVERHEAD);
+  for (let i = 0; i < 3; i++) {
+    end.connection.send(ask(i));
+    await tick();
+  }
+  assert.equal(end.overflows, 0);
+  end.connection.send(ask(3));
+  assert.equal(end.overflows, 1);
+  end.socket.take();
+  end.socket.take();
+  end.connection.send(ask(4));
+  assert.equal(end.overflows, 1);
+});
+
+test("Connection paused holds what was read, in order, and goes on where it stopped", async () => {
+  const messages = Array.from({ length: 10 }, (_, i) => ask(i));
+  const stream = concatBytes(...await framesOf(...messages));
+  for (const cut of [0, 5, 200, stream.length]) {
+    const end = b();
+    end.onEach = () => end.connection.pause();
+    end.socket.feed(stream.slice(0, cut));
+    end.socket.feed(stream.slice(cut));
+    for (let n = 1; n <= 10; n++) {
+      assert.deepEqual(end.messages.map((m) => toHex(m.bytes)), messages.slice(0, n).map(toHex));
+      assert.ok(end.socket.paused && end.connection.paused);
+      end.connection.resume();
+    }
+    assert.equal(end.messages.length, 10);
+    assert.ok(!end.socket.paused && !end.connection.paused);
+    assert.deepEqual(end.problems, []);
+  }
+});
+
+test("Connection that pauses and resumes inside a handler reads on as if nothing was", async () => {
+  const stream = concatBytes(...await framesOf(...Array.from({ length: 10 }, (_, i) => ask(i))));
+  const end = b();
+  end.onEach = () => {
+    end.connection.pause();
+    if (end.messages.length !== 5) end.connection.resume();
+  };
+  end.socket.feed(stream);
+  assert.equal(end.messages.length, 5);
+  end.connection.resume();
+  assert.equal(end.messages.length, 10);
+  assert.ok(!end.socket.paused);
+});
+
+test("Connection checks held frames when it hands them on: a bad one ends it there", async () => {
+  const frames = await framesOf(ask(0), ask(1), ask(2), ask(3));
+  frames[2][20] ^= 1;
+  const end = b();
+  end.connection.pause();
+  end.socket.feed(concatBytes(...frames));
+  assert.deepEqual([end.messages.length, end.problems.length, end.connection.counters.messagesRead], [0, 0, 0]);
+  end.connection.resume();
+  assert.deepEqual([end.messages.length, end.problems.map((p) => p.kind)], [2, ["mac"]]);
+
+  const cut = b();
+  cut.connection.pause();
+  cut.socket.feed(concatBytes(frames[0], Uint8Array.of(0x80, 0, 0, 0)));
+  assert.equal(cut.problems.length, 0);
+  cut.connection.resume();
+  assert.deepEqual([cut.messages.length, cut.problems.map((p) => p.kind)], [1, ["badLength"]]);
+});
+
+test("Connection hands on what is held before an orderly end, and nothing before a reset", async () => {
+  const stream = concatBytes(...await framesOf(ask(0), ask(1)));
+  const ends: ["eof" | "reset", number][] = [["eof", 2], ["reset", 0]];
+  for (const [how, handed] of ends) {
+    const end = b();
+    end.connection.pause();
+    end.socket.feed(stream.slice());
+    end.socket.end({ how, reason: "" });
+    assert.equal(end.ends.length, how === "reset" ? 1 : 0);
+    end.connection.resume();
+    assert.deepEqual([end.messages.length, end.ends.map((e) => e.how)], [handed, [how]]);
+  }
+});
+
+test("Connection forgets what is held at a shutdown, and still hears the remote's end", async () => {
+  const end = b();
+  end.connection.pause();
+  end.socket.feed(concatBytes(...await framesOf(ask(0), ask(1))));
+  end.connection.shutdown();
+  assert.ok(!end.socket.paused);
+  end.connection.resume();
+  end.socket.end();
+  assert.deepEqual([end.messages.length, end.ends.length], [0, 1]);
+});
+
+test("Connection hands a held message on once, also when the handler throws", async () => {
+  const end = b();
+  end.connection.pause();
+  end.socket.feed(concatBytes(...await framesOf(ask(0), ask(1))));
+  end.onEach = () => {
+    end.onEach = undefined;
+    throw new Error("the owner's");
+  };
+  assert.throws(() => end.connection.resume(), /the owner's/);
+  assert.ok(end.connection.paused);
+  end.connection.resume();
+  assert.deepEqual(end.messages.map((m) => toHex(m.bytes)), [ask(0), ask(1)].map(toHex));
 });

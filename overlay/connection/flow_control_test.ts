@@ -2,13 +2,28 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { encodeMessage, MessageType } from "../wire/messages.ts";
-import { DEFAULT_FLOW_CONTROL, FlowControl, type FlowControlLimits } from "./flow_control.ts";
+import {
+  automaticFloodBytes,
+  DEFAULT_FLOW_CONTROL,
+  FlowControl,
+  type FlowControlLimits,
+  flowControlProblem,
+  maxTransactionBytesOf,
+} from "./flow_control.ts";
 
 const { scpMessage: SCP, transaction: TX, floodDemand: DEMAND, floodAdvert: ADVERT } = MessageType;
 const FLOOD = [SCP, TX, DEMAND, ADVERT];
 
 function flow(change: Partial<FlowControlLimits> = {}, nowMs = 0): FlowControl {
   return new FlowControl({ ...DEFAULT_FLOW_CONTROL, ...change }, nowMs);
+}
+
+/** Everything that may be sent now; it is written at once unless told otherwise. */
+function next(f: FlowControl, nowMs: number, written = true): Uint8Array[] {
+  const sent: Uint8Array[] = [];
+  f.serve(nowMs, 1, (message) => void sent.push(message));
+  if (written) f.written(sent.length);
+  return sent;
 }
 
 /** A stand-in of `length` bytes that can be told from others by `tag`. */
@@ -176,19 +191,19 @@ test("FlowControl sends by priority, and a message short of credit does not hold
   const f = flow();
   const advert = hashes("floodAdvert", 1), demand = hashes("floodDemand", 1);
   const big = message(SCP, 1000), tx = message(TX, 200);
-  f.enqueue(ADVERT, advert);
-  f.enqueue(DEMAND, demand);
-  f.enqueue(TX, tx);
-  f.enqueue(SCP, big);
-  assert.deepEqual(f.next(5), []);
+  f.enqueue(ADVERT, advert, 0);
+  f.enqueue(DEMAND, demand, 0);
+  f.enqueue(TX, tx, 0);
+  f.enqueue(SCP, big, 0);
+  assert.deepEqual(next(f, 5), []);
   assert.equal(f.blockedSinceMs, 5);
   f.granted({ numMessages: 10, numBytes: 280 });
   assert.equal(f.blockedSinceMs, undefined);
-  assert.deepEqual(f.next(6), [tx, demand, advert]);
+  assert.deepEqual(next(f, 6), [tx, demand, advert]);
   assert.equal(f.blockedSinceMs, 6, "the large one is short of bytes");
   assert.deepEqual(f.credit, { messages: 7n, bytes: 0n });
   f.granted({ numMessages: 1, numBytes: 1000 });
-  assert.deepEqual(f.next(7), [big]);
+  assert.deepEqual(next(f, 7), [big]);
   assert.equal(f.blockedSinceMs, undefined);
   assert.equal(f.queued, 0);
 });
@@ -196,65 +211,65 @@ test("FlowControl sends by priority, and a message short of credit does not hold
 test("FlowControl with no message credit moves nothing; with one message, one", () => {
   const f = flow();
   f.granted({ numMessages: 0, numBytes: 1_000_000 });
-  f.enqueue(SCP, message(SCP, 10, 1));
-  f.enqueue(SCP, message(SCP, 10, 2));
-  assert.deepEqual(f.next(0), []);
+  f.enqueue(SCP, message(SCP, 10, 1), 0);
+  f.enqueue(SCP, message(SCP, 10, 2), 0);
+  assert.deepEqual(next(f, 0), []);
   f.granted({ numMessages: 1, numBytes: 1 });
-  assert.deepEqual(f.next(0).map((m) => m[9]), [1]);
+  assert.deepEqual(next(f, 0).map((m) => m[9]), [1]);
   assert.equal(f.queued, 1);
 });
 
 test("FlowControl keeps the order within a queue", () => {
   const f = flow();
-  for (let tag = 0; tag < 20; tag++) f.enqueue(TX, message(TX, 10, tag));
+  for (let tag = 0; tag < 20; tag++) f.enqueue(TX, message(TX, 10, tag), 0);
   f.granted({ numMessages: 7, numBytes: 1000 });
   f.granted({ numMessages: 100, numBytes: 1000 });
-  assert.deepEqual(f.next(0).map((m) => m[9]), Array.from({ length: 20 }, (_, i) => i));
+  assert.deepEqual(next(f, 0).map((m) => m[9]), Array.from({ length: 20 }, (_, i) => i));
 });
 
 test("FlowControl clears the transaction queue above its message or byte limit, the new one included", () => {
   const byCount = flow({ queuedTransactions: 1000 });
-  for (let i = 0; i < 1010; i++) byCount.enqueue(TX, message(TX, 10));
+  for (let i = 0; i < 1010; i++) byCount.enqueue(TX, message(TX, 10), 0);
   assert.equal(byCount.queued, 9);
   assert.equal(byCount.discarded, 1001);
   const byBytes = flow({ queuedTransactionBytes: 150 });
-  for (let i = 0; i < 3; i++) byBytes.enqueue(TX, message(TX, 100));
+  for (let i = 0; i < 3; i++) byBytes.enqueue(TX, message(TX, 100), 0);
   assert.equal(byBytes.queued, 1);
   // Exactly the limit is not above it.
   const exact = flow({ queuedTransactions: 2, queuedTransactionBytes: 200 });
-  exact.enqueue(TX, message(TX, 100));
-  exact.enqueue(TX, message(TX, 100));
+  exact.enqueue(TX, message(TX, 100), 0);
+  exact.enqueue(TX, message(TX, 100), 0);
   assert.equal(exact.queued, 2);
 });
 
 test("FlowControl counts adverts and demands by hashes, and clears each queue by itself", () => {
   const f = flow({ queuedTransactions: 1000 });
   for (let i = 0; i < 1010; i++) {
-    f.enqueue(ADVERT, hashes("floodAdvert", 1));
-    f.enqueue(DEMAND, hashes("floodDemand", 1));
+    f.enqueue(ADVERT, hashes("floodAdvert", 1), 0);
+    f.enqueue(DEMAND, hashes("floodDemand", 1), 0);
   }
   assert.equal(f.queued, 18);
-  f.enqueue(ADVERT, hashes("floodAdvert", 2));
-  f.enqueue(DEMAND, hashes("floodDemand", 2));
+  f.enqueue(ADVERT, hashes("floodAdvert", 2), 0);
+  f.enqueue(DEMAND, hashes("floodDemand", 2), 0);
   assert.equal(f.queued, 20);
-  f.enqueue(ADVERT, hashes("floodAdvert", 1000));
+  f.enqueue(ADVERT, hashes("floodAdvert", 1000), 0);
   assert.equal(f.queued, 10);
   // What was sent no longer counts.
   f.granted({ numMessages: 100, numBytes: 1_000_000 });
-  f.next(0);
-  f.enqueue(DEMAND, hashes("floodDemand", 1000));
+  next(f, 0);
+  f.enqueue(DEMAND, hashes("floodDemand", 1000), 0);
   assert.equal(f.queued, 1);
 });
 
 test("FlowControl never clears SCP messages, and never queues a transaction above the largest size", () => {
   const f = flow({ queuedTransactions: 5, queuedTransactionBytes: 1 });
-  for (let i = 0; i < 50; i++) f.enqueue(SCP, message(SCP, 100));
+  for (let i = 0; i < 50; i++) f.enqueue(SCP, message(SCP, 100), 0);
   assert.equal(f.queued, 50);
   const g = flow({ maxTransactionBytes: 100 });
-  g.enqueue(TX, message(TX, 101));
-  g.enqueue(TX, message(TX, 100));
+  g.enqueue(TX, message(TX, 101), 0);
+  g.enqueue(TX, message(TX, 100), 0);
   assert.equal(g.queued, 1);
-  assert.throws(() => g.enqueue(MessageType.peers, message(MessageType.peers, 8)), RangeError);
+  assert.throws(() => g.enqueue(MessageType.peers, message(MessageType.peers, 8), 0), RangeError);
 });
 
 test("property: credit used never exceeds credit granted", () => {
@@ -270,13 +285,185 @@ test("property: credit used never exceeds credit granted", () => {
         f.granted(step.grant);
         messages += step.grant.numMessages;
         bytes += step.grant.numBytes;
-      } else f.enqueue(step.type, message(step.type, step.size));
-      for (const sent of f.next(0)) {
+      } else f.enqueue(step.type, message(step.type, step.size), 0);
+      for (const sent of next(f, 0)) {
         messages--;
         bytes -= sent.length;
       }
       assert.ok(messages >= 0 && bytes >= 0);
       assert.deepEqual(f.credit, { messages: BigInt(messages), bytes: BigInt(bytes) });
+    }
+  }));
+});
+
+test("FlowControl keeps messages in the queue until they were written, and counts them against its limits", () => {
+  const f = flow({ queuedTransactions: 3, queuedTransactionBytes: 1000 });
+  f.granted({ numMessages: 100, numBytes: 100_000 });
+  for (let tag = 0; tag < 3; tag++) f.enqueue(TX, message(TX, 100, tag), 0);
+  assert.equal(next(f, 0, false).length, 3);
+  assert.deepEqual([f.queued, f.beingSent], [0, 3]);
+  assert.equal(next(f, 0, false).length, 0, "nothing is sent twice");
+  f.enqueue(TX, message(TX, 100, 3), 0);
+  assert.deepEqual([f.queued, f.beingSent, f.discarded], [0, 0, 4], "the fourth clears all of them");
+  // Those on their way complete, and touch nothing that came later.
+  f.enqueue(TX, message(TX, 100, 4), 0);
+  f.serve(0, 4, () => {});
+  f.written(3);
+  assert.equal(f.beingSent, 1);
+  f.written(4);
+  assert.equal(f.beingSent, 0);
+  for (let tag = 0; tag < 3; tag++) f.enqueue(TX, message(TX, 300, tag), 0);
+  assert.deepEqual([f.queued, f.discarded], [3, 4], "bytes were given back");
+});
+
+test("FlowControl gives hashes and bytes back in the order of writing, over many rounds", () => {
+  const f = flow({ queuedTransactions: 300 });
+  f.granted({ numMessages: 1e6, numBytes: 1e9 });
+  let number = 1;
+  const sent: number[] = [];
+  for (let round = 0; round < 500; round++) {
+    f.enqueue(ADVERT, hashes("floodAdvert", 2), 0);
+    f.enqueue(TX, message(TX, 20, round % 256), 0);
+    f.serve(0, number, (m) => {
+      number++;
+      if (m[3] === TX) sent.push(m[19]);
+    });
+    if (round % 100 === 99) f.written(number - 1 - 50);
+  }
+  assert.equal(f.discarded, 0);
+  assert.deepEqual(sent, Array.from({ length: 500 }, (_, i) => i % 256));
+  assert.equal(f.beingSent, 50);
+  f.written(number - 1);
+  assert.equal(f.beingSent, 0);
+});
+
+test("FlowControl stamps the missing credit anew at every attempt that fails, also for what is being sent", () => {
+  const f = flow({}, 0);
+  f.granted({ numMessages: 1, numBytes: 1000 });
+  f.enqueue(TX, message(TX, 600), 1);
+  assert.equal(next(f, 1, false).length, 1);
+  assert.equal(f.blockedSinceMs, undefined);
+  // Nothing waits, but the credit left over does not cover the message on its way again.
+  next(f, 2, false);
+  assert.equal(f.blockedSinceMs, 2);
+  next(f, 3, false);
+  assert.equal(f.blockedSinceMs, 3);
+  f.granted({ numMessages: 1, numBytes: 1 }, 10);
+  assert.deepEqual([f.blockedSinceMs, f.timesBlocked, f.blockedMs], [undefined, 2, 7]);
+  next(f, 11, false);
+  assert.equal(f.blockedSinceMs, 11, "401 bytes of credit");
+  f.written(1);
+  f.granted({ numMessages: 0, numBytes: 1 }, 12);
+  next(f, 12);
+  assert.equal(f.blockedSinceMs, undefined);
+});
+
+test("FlowControl spends a credit beyond 2^53 exactly", () => {
+  const f = flow();
+  f.granted({ numMessages: 3, numBytes: 2 ** 60 });
+  f.enqueue(SCP, message(SCP, 1001), 0);
+  assert.equal(next(f, 0).length, 1);
+  assert.deepEqual(f.credit, { messages: 2n, bytes: 2n ** 60n - 1001n });
+  f.granted({ numMessages: 2 ** 32 - 1, numBytes: 2 ** 32 - 1 });
+  assert.deepEqual(f.credit, { messages: 2n ** 32n + 1n, bytes: 2n ** 60n - 1001n + 2n ** 32n - 1n });
+});
+
+test("FlowControl takes a new queue limit at run time, looked at when something is added", () => {
+  const f = flow({ queuedTransactions: 10 });
+  for (let i = 0; i < 8; i++) f.enqueue(TX, message(TX, 10), 0);
+  f.setQueueLimit(5);
+  assert.equal(f.queued, 8);
+  f.enqueue(TX, message(TX, 10), 0);
+  assert.equal(f.queued, 0);
+  f.setQueueLimit(20);
+  for (let i = 0; i < 20; i++) f.enqueue(TX, message(TX, 10), 0);
+  assert.equal(f.queued, 20);
+  assert.equal(DEFAULT_FLOW_CONTROL.queuedTransactions, 10_000, "the limits given are not changed");
+});
+
+test("FlowControl grants the increase of the largest transaction, and takes nothing back for a decrease", () => {
+  const f = flow();
+  f.firstGrant();
+  assert.equal(f.setMaxTransactionBytes(132_000), 29_600);
+  assert.deepEqual(f.localCapacity, { messages: 200, bytes: 329_600 });
+  assert.equal(f.limits.floodBytes, 329_600);
+  assert.equal(f.setMaxTransactionBytes(132_000), 0);
+  f.enqueue(TX, message(TX, 132_000), 0);
+  f.enqueue(TX, message(TX, 132_001), 0);
+  assert.deepEqual([f.queued, f.oversized], [1, 1]);
+  assert.equal(f.setMaxTransactionBytes(102_400), 0);
+  assert.deepEqual([f.queued, f.localCapacity.bytes], [1, 329_600]);
+  f.enqueue(TX, message(TX, 132_000), 0);
+  assert.equal(f.queued, 1);
+});
+
+test("FlowControl before the first grant makes room for one transaction above a batch, and grants it then", () => {
+  const f = flow();
+  assert.equal(f.setMaxTransactionBytes(150_000), 0);
+  assert.equal(f.limits.floodBytes, 300_000);
+  assert.equal(f.setMaxTransactionBytes(250_000), 0);
+  assert.deepEqual(f.firstGrant(), { numMessages: 200, numBytes: automaticFloodBytes(250_000) });
+  assert.equal(f.localCapacity.bytes, 350_000);
+});
+
+test("the largest transaction and the flood bytes of a network are upstream's", () => {
+  assert.equal(maxTransactionBytesOf(undefined), 102_400);
+  assert.equal(maxTransactionBytesOf(71_680), 102_400);
+  assert.equal(maxTransactionBytesOf(132_096), 134_096);
+  assert.equal(automaticFloodBytes(102_400), 300_000);
+  assert.equal(automaticFloodBytes(200_001), 300_001);
+});
+
+test("limits that cannot work are refused with a sentence", () => {
+  assert.equal(flowControlProblem(DEFAULT_FLOW_CONTROL), undefined);
+  for (
+    const [change, words] of [
+      [{ totalMessages: 200 }, "reading capacity"],
+      [{ batchMessages: 201 }, "201 messages"],
+      [{ batchBytes: 300_001 }, "300001 bytes"],
+      [{ batchBytes: 197_601 }, "largest transaction"],
+    ] as const
+  ) assert.match(flowControlProblem({ ...DEFAULT_FLOW_CONTROL, ...change }) ?? "", new RegExp(words));
+  assert.equal(flowControlProblem({ ...DEFAULT_FLOW_CONTROL, batchBytes: 197_600 }), undefined);
+});
+
+test("FlowControl shows upstream's flow_control, with the time messages waited", () => {
+  const f = flow();
+  f.enqueue(SCP, message(SCP, 100), 1000);
+  f.enqueue(SCP, message(SCP, 100), 1200);
+  f.enqueue(ADVERT, hashes("floodAdvert", 1), 1300);
+  next(f, 1300);
+  f.begin(TX, 500);
+  f.begin(MessageType.peers, 50);
+  f.granted({ numMessages: 200, numBytes: 300_000 }, 2000);
+  next(f, 2000);
+  assert.deepEqual(f.state(2000), {
+    localCapacity: { reading: 199, flood: 199 },
+    peerCapacity: 197n,
+    localCapacityBytes: { reading: 1_048_576 + 16_777_220 - 550, flood: 299_500 },
+    peerCapacityBytes: 299_760n,
+    outboundQueueDelayP75: { scp: 1000, txs: 0, advert: 700, demand: 0 },
+  });
+  assert.deepEqual(f.totalCapacity, { messages: 199, bytes: 1_048_576 - 550 });
+});
+
+test("property: what is being sent and what waits is exactly what was queued and not written", () => {
+  const step = fc.oneof(
+    fc.record({ type: fc.constantFrom(...FLOOD), size: fc.integer({ min: 9, max: 200 }) }),
+    fc.record({ grant: fc.integer({ min: 1, max: 5 }) }),
+    fc.record({ write: fc.integer({ min: 1, max: 10 }) }),
+  );
+  fc.assert(fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+    const f = flow();
+    let queued = 0, sent = 0, written = 0;
+    for (const s of steps) {
+      if ("type" in s) {
+        f.enqueue(s.type, message(s.type, s.size), 0);
+        queued++;
+      } else if ("grant" in s) f.granted({ numMessages: s.grant, numBytes: 200 * s.grant });
+      else f.written(written = Math.min(sent, written + s.write));
+      f.serve(0, sent + 1, () => void sent++);
+      assert.deepEqual([f.queued, f.beingSent], [queued - sent, sent - written]);
     }
   }));
 });

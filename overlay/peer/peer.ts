@@ -20,7 +20,8 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { type Failure, OverlayError, type Stage } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
 import { Connection, type FrameProblem } from "../connection/connection.ts";
-import { DEFAULT_FLOW_CONTROL, FlowControl, type FlowControlLimits } from "../connection/flow_control.ts";
+import { DEFAULT_FLOW_CONTROL, FlowControl, type FlowControlLimits, type Grant } from "../connection/flow_control.ts";
+import type { ScpQueueRules } from "../connection/scp_queue.ts";
 import { primitives } from "../crypto/primitives.ts";
 import { encodeNodeId } from "../crypto/strkey.ts";
 import type { Endpoint, Socket, SocketEnd } from "../transport/transport.ts";
@@ -42,8 +43,9 @@ import {
   type Hello,
   type WireAddress,
 } from "../wire/types.ts";
-import { failureOfRemoteError } from "./remote_error.ts";
 import type { LocalNode } from "./local_node.ts";
+import { PeerMetrics } from "./peer_metrics.ts";
+import { failureOfRemoteError } from "./remote_error.ts";
 
 /** How and by whom a connection was ended. */
 export interface Drop {
@@ -58,6 +60,13 @@ export interface Drop {
 /** Timers and sizes of a peer. Source: stellar-core Config.cpp; limits.md section 1. */
 export interface PeerSettings {
   flowControl: FlowControlLimits;
+  /** Trims the queue of SCP messages; shared by all peers. Undefined keeps what waits, up to the limits. */
+  scpQueue: ScpQueueRules | undefined;
+  /**
+   * Bytes the system has not taken above which the peer is dropped as straggling at once. Upstream has no such limit: a
+   * peer that reads slowly holds whatever was sent to it in 120 s.
+   */
+  maxUnsentBytes: number;
   /** Period of the recurring check, ms. */
   checkMs: number;
   /** Silence in both directions that ends an unauthenticated connection at a check, ms. */
@@ -78,11 +87,23 @@ export interface PeerSettings {
   acceptExpiredCert: boolean;
   /** Go on although the version windows do not meet; see `HandshakeLocal.acceptAnyVersion`. */
   acceptAnyVersion: boolean;
+  /** For tests: what a broken remote would do. Source: stellar-core LoopbackPeer.cpp. */
+  faults: PeerFaults | undefined;
+}
+
+/** Damage that a test asks for. */
+export interface PeerFaults {
+  /** The certificate in our HELLO ends a second before or after what was signed. */
+  damageCert?: boolean;
+  /** Our receiving MAC key is wrong. */
+  damageAuth?: boolean;
 }
 
 /** stellar-core's values. */
 export const DEFAULT_PEER_SETTINGS: PeerSettings = {
   flowControl: DEFAULT_FLOW_CONTROL,
+  scpQueue: undefined,
+  maxUnsentBytes: 64 * 1024 * 1024,
   checkMs: 5000,
   authenticationTimeoutMs: 2000,
   idleTimeoutMs: 30_000,
@@ -93,6 +114,7 @@ export const DEFAULT_PEER_SETTINGS: PeerSettings = {
   scpStateFrom: 0,
   acceptExpiredCert: false,
   acceptAnyVersion: false,
+  faults: undefined,
 };
 
 /** Longest refused message that is decoded to tell corrupt XDR from a wrong MAC: nobody may make us decode megabytes for it. */
@@ -117,8 +139,11 @@ export interface PeerHandlers {
   onFirstGrant?(peer: Peer): void;
   /** PEERS arrived, legally. */
   onPeers?(peer: Peer, peers: WireAddress[]): void;
-  /** Any other message of an authenticated peer, ping answers excepted. */
-  onMessage(peer: Peer, message: ReceivedMessage): void;
+  /**
+   * Any other message of an authenticated peer, ping answers excepted. A promise says that the message is still being
+   * processed: until it settles the peer does not get its capacity back, and reading pauses when the total is used up.
+   */
+  onMessage(peer: Peer, message: ReceivedMessage): void | Promise<void>;
   /** The connection ended. Called once; nothing follows. */
   onDropped(peer: Peer, drop: Drop): void;
 }
@@ -162,6 +187,8 @@ export class Peer {
   #closeTimer: Timer | undefined;
   #ping: { id: Uint8Array; sentMs: number; done: ((rttMs: number) => void) | undefined } | undefined;
   #latencyMs: number | undefined;
+  #throttledSinceMs: number | undefined;
+  #metrics: PeerMetrics | undefined;
   #nodeIdText: string | undefined;
 
   /** Takes over the socket. The initiator's HELLO leaves in this tick. */
@@ -174,12 +201,16 @@ export class Peer {
     this.#settings = { ...DEFAULT_PEER_SETTINGS, ...options.settings };
     this.#nonce = options.local.auth.newNonce();
     this.times = { startedMs: options.clock.nowMs() };
-    this.flowControl = new FlowControl(this.#settings.flowControl, this.times.startedMs);
+    const { flowControl, scpQueue, maxUnsentBytes } = this.#settings;
+    this.flowControl = new FlowControl(flowControl, this.times.startedMs, scpQueue);
     this.connection = new Connection(options.socket, options.clock, {
       onMessage: (type, bytes, atMs) => this.#onMessage(type, bytes, atMs),
       onProblem: (problem) => this.#onProblem(problem),
       onEnd: (end) => this.#onEnd(end),
+      onWritten: (last) => this.flowControl.written(last),
+      onOverflow: () => this.#straggling(Math.round(this.#clock.nowMs() - this.connection.lastHandedMs)),
     });
+    this.connection.maxUnsentBytes = maxUnsentBytes;
     this.#armCheck();
     if (this.role === "weCalledRemote") this.#sendHello();
   }
@@ -225,6 +256,16 @@ export class Peer {
     return this.#latencyMs;
   }
 
+  /** Upstream's counters of this peer. */
+  get metrics(): PeerMetrics {
+    return (this.#metrics ??= new PeerMetrics(this.connection, this.flowControl, this.times.startedMs));
+  }
+
+  /** Whether reading is paused because too much is being processed. */
+  get throttled(): boolean {
+    return this.#throttledSinceMs !== undefined;
+  }
+
   /** Which part of the conversation we are in. */
   get stage(): Stage {
     if (this.times.firstGrantMs !== undefined) return "live";
@@ -241,12 +282,23 @@ export class Peer {
     const bytes = message instanceof Uint8Array ? message : encodeMessage(message);
     const type = readUint32(bytes, 0);
     if (isFloodType(type)) {
-      this.flowControl.enqueue(type, bytes);
-      this.#serveQueues();
+      const nowMs = this.#clock.nowMs();
+      this.flowControl.enqueue(type, bytes, nowMs);
+      this.#serveQueues(nowMs);
     } else {
       this.connection.send(bytes);
     }
     return true;
+  }
+
+  /**
+   * The network's largest transaction changed to `bytes` (`maxTransactionBytesOf`). When it grew, an authenticated peer is
+   * granted the difference at once. Source: stellar-core Peer.cpp handleMaxTxSizeIncrease.
+   */
+  setMaxTransactionBytes(bytes: number): void {
+    if (this.#drop !== undefined) return;
+    const numBytes = this.flowControl.setMaxTransactionBytes(bytes);
+    if (numBytes > 0) this.#grant({ numMessages: 0, numBytes });
   }
 
   /**
@@ -279,7 +331,8 @@ export class Peer {
   }
 
   #sendHello(): void {
-    this.connection.send(helloMessage(this.local, this.#nonce));
+    const bytes = helloMessage(this.local, this.#nonce);
+    this.connection.send(this.#settings.faults?.damageCert ? withDamagedCert(bytes) : bytes);
     this.connection.flush();
   }
 
@@ -298,13 +351,60 @@ export class Peer {
       this.#violation("unexpected flood message, peer at capacity");
       return;
     }
-    this.#dispatch(type, bytes, atMs);
-    if (this.#drop !== undefined) return;
-    const grant = this.flowControl.end(type, bytes.length);
-    if (grant !== undefined) this.connection.send(encodeMessage({ type: "sendMoreExtended", sendMoreExtended: grant }));
+    let pending: void | Promise<void> = undefined;
+    try {
+      pending = this.#dispatch(type, bytes, atMs);
+    } finally {
+      if (pending === undefined) this.#processed(type, bytes.length);
+    }
+    if (pending !== undefined) this.#wait(pending, type, bytes.length);
   }
 
-  #dispatch(type: number, bytes: Uint8Array, atMs: number): void {
+  /** Gives a message's capacity back: exactly once, whatever became of the message and of the connection. */
+  #processed(type: number, bytes: number): void {
+    const grant = this.flowControl.end(type, bytes);
+    if (grant !== undefined && this.#drop === undefined) this.#grant(grant);
+  }
+
+  #grant(grant: Grant): void {
+    this.connection.send(encodeMessage({ type: "sendMoreExtended", sendMoreExtended: grant }));
+  }
+
+  /** The owner is still at work on a message. */
+  #wait(pending: Promise<void>, type: number, bytes: number): void {
+    if (this.#drop === undefined && this.#throttledSinceMs === undefined && this.flowControl.throttled) {
+      this.#throttledSinceMs = this.#clock.nowMs();
+      this.metrics.readThrottles++;
+      this.connection.pause();
+    }
+    const done = () => {
+      this.#processed(type, bytes);
+      this.#unthrottle();
+    };
+    pending.then(done, (error) => {
+      // A drop comes first: what is held behind this message must not be processed any more.
+      try {
+        this.#handlerFailed(error);
+      } finally {
+        done();
+      }
+    });
+  }
+
+  #unthrottle(): void {
+    if (this.#throttledSinceMs === undefined || this.#drop !== undefined || this.flowControl.throttled) return;
+    this.metrics.readThrottleMs += this.#clock.nowMs() - this.#throttledSinceMs;
+    this.#throttledSinceMs = undefined;
+    this.connection.resume();
+  }
+
+  /** Corrupt XDR is the peer's fault; any other error is the owner's. */
+  #handlerFailed(error: unknown): void {
+    if (!(error instanceof OverlayError) || error.failure.code !== "xdr_invalid") throw error;
+    this.#corrupt(error.failure);
+  }
+
+  #dispatch(type: number, bytes: Uint8Array, atMs: number): void | Promise<void> {
     const message = new ReceivedMessage(type, bytes, atMs);
     switch (type) {
       case MessageType.sendMore:
@@ -325,10 +425,9 @@ export class Peer {
         break;
     }
     try {
-      this.#handlers.onMessage(this, message);
+      return this.#handlers.onMessage(this, message);
     } catch (error) {
-      if (!(error instanceof OverlayError) || error.failure.code !== "xdr_invalid") throw error;
-      this.#corrupt(error.failure);
+      this.#handlerFailed(error);
     }
   }
 
@@ -395,6 +494,7 @@ export class Peer {
     if (this.#drop !== undefined) return;
     switch (effect.do) {
       case "setKeys":
+        if (this.#settings.faults?.damageAuth) effect.keys.receiveKey[0] ^= 1;
         this.connection.setKeys({
           send: primitives.macKey(effect.keys.sendKey),
           receive: primitives.macKey(effect.keys.receiveKey),
@@ -433,14 +533,15 @@ export class Peer {
       this.#dropBy(refusal);
       return;
     }
-    this.connection.send(encodeMessage({ type: "sendMoreExtended", sendMoreExtended: this.flowControl.firstGrant() }));
+    this.#grant(this.flowControl.firstGrant());
     const from = this.#settings.scpStateFrom;
     if (from !== undefined) this.connection.send(encodeMessage({ type: "getScpState", ledgerSeq: from }));
     this.#handlers.onAuthenticated?.(this);
   }
 
   #onGrant(grant: { numMessages: number; numBytes: number }, atMs: number): void {
-    const problem = this.flowControl.granted(grant);
+    const nowMs = this.#clock.nowMs();
+    const problem = this.flowControl.granted(grant, nowMs);
     if (problem !== undefined) {
       this.#violation(problem);
       return;
@@ -449,13 +550,15 @@ export class Peer {
       this.times.firstGrantMs = atMs;
       this.#handlers.onFirstGrant?.(this);
     }
-    this.#serveQueues();
+    this.#serveQueues(nowMs);
   }
 
-  #serveQueues(): void {
+  #serveQueues(nowMs: number): void {
     if (this.#drop !== undefined) return;
-    for (const message of this.flowControl.next(this.#clock.nowMs())) this.connection.send(message);
+    this.flowControl.serve(nowMs, this.connection.counters.messagesWritten + 1, this.#sendFlood);
   }
+
+  readonly #sendFlood = (message: Uint8Array): void => this.connection.send(message);
 
   #onPeers(peers: WireAddress[]): void {
     if (this.role === "remoteCalledUs") {
@@ -479,6 +582,7 @@ export class Peer {
     if (message.bytes.length !== 40 || !equalBytes(message.bytes.subarray(8, 40), ping.id)) return false;
     this.#ping = undefined;
     this.#latencyMs = message.receivedAtMs - ping.sentMs;
+    this.metrics.latency.add(message.receivedAtMs, this.#latencyMs);
     ping.done?.(this.#latencyMs);
     return true;
   }
@@ -613,13 +717,15 @@ export class Peer {
       const afterMs = settings.noCreditTimeoutMs;
       this.#dropBy({ reason: "idle timeout (no new flood requests)", failure: { code: "idle_timeout", afterMs } });
     } else if (nowMs - lastHandedMs >= settings.stragglerTimeoutMs) {
-      this.#dropBy({
-        reason: "straggling (cannot keep up)",
-        failure: { code: "straggling", afterMs: settings.stragglerTimeoutMs },
-      });
+      this.#straggling(settings.stragglerTimeoutMs);
     } else if (settings.ping && this.authenticated) {
       this.ping();
     }
+  }
+
+  /** Our messages are not taken for too long, or too many wait. */
+  #straggling(afterMs: number): void {
+    this.#dropBy({ reason: "straggling (cannot keep up)", failure: { code: "straggling", afterMs } });
   }
 
   #dropBy(order: DropOrder): void {
@@ -670,6 +776,14 @@ function helloMessage(local: LocalNode, nonce: Uint8Array): Uint8Array {
   }
   kept.bytes.set(nonce, kept.bytes.length - 32);
   return kept.bytes;
+}
+
+/** The same HELLO with another expiration than was signed: its lowest bit is flipped. */
+function withDamagedCert(hello: Uint8Array): Uint8Array {
+  const bytes = hello.slice();
+  // At the end: 8 bytes of expiration, 4 of length, 64 of signature, 32 of nonce.
+  bytes[bytes.length - 32 - 64 - 4 - 1] ^= 1;
+  return bytes;
 }
 
 const AUTH_MESSAGE = encodeMessage({ type: "auth", auth: { flags: AUTH_MSG_FLAG_FLOW_CONTROL_BYTES_REQUESTED } });

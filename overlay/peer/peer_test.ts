@@ -2,7 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { concatBytes, fromHex, toHex, writeUint32 } from "../base/bytes.ts";
 import { VirtualClock } from "../base/clock.ts";
-import type { Failure } from "../base/errors.ts";
+import { type Failure, OverlayError } from "../base/errors.ts";
 import { SeededRandom } from "../base/random.ts";
 import type { Role } from "../auth/session_keys.ts";
 import { DEFAULT_FLOW_CONTROL } from "../connection/flow_control.ts";
@@ -1094,4 +1094,233 @@ test("the peer keeps no view on what it read: its HELLO and PEERS own their byte
     assert.equal(bytes.buffer.byteLength, bytes.length);
   }
   us.peer.destroy();
+});
+
+// ---- Messages still being processed ----
+
+/** Promises that a test settles, in the order in which they were made. */
+class Work {
+  readonly open: { done: () => void; fail: (error: unknown) => void }[] = [];
+  started = 0;
+  readonly handle = (): Promise<void> => {
+    this.started++;
+    return new Promise((done, fail) => void this.open.push({ done, fail }));
+  };
+  finish(n = this.open.length): void {
+    for (const { done } of this.open.splice(0, n)) done();
+  }
+}
+const notFlood = (n: number) => encodeMessage({ type: "getScpState", ledgerSeq: n });
+const full = { messages: DEFAULT_FLOW_CONTROL.floodMessages, bytes: DEFAULT_FLOW_CONTROL.floodBytes };
+
+test("a message that is still being processed keeps its capacity, and nothing is granted for it before", async () => {
+  const work = new Work();
+  const { clock, us, them } = await live("weCalledRemote", { handlers: { onMessage: work.handle } });
+  const grants = () => them.received.filter((m) => m.type === "sendMoreExtended").length;
+  for (let i = 0; i < 50; i++) them.send(scp(100));
+  await settle(clock);
+  assert.equal(work.started, 50);
+  assert.deepEqual(us.peer.flowControl.localCapacity, { messages: 150, bytes: 295_000 });
+  assert.deepEqual([grants(), us.peer.throttled], [1, false]);
+  work.finish(39);
+  await settle(clock);
+  assert.equal(grants(), 1);
+  work.finish(1);
+  await settle(clock);
+  assert.equal(grants(), 2);
+  work.finish();
+  await settle(clock);
+  assert.deepEqual(us.peer.flowControl.localCapacity, full);
+  us.peer.destroy();
+});
+
+test("reading pauses while 201 messages are being processed, and goes on in order when one is done", async () => {
+  const seen: number[] = [];
+  const work = new Work();
+  const { clock, us, them } = await live("weCalledRemote", {
+    handlers: {
+      onMessage: (_, message) => {
+        seen.push(new DataView(message.bytes.buffer, message.bytes.byteOffset).getUint32(4));
+        return work.handle();
+      },
+    },
+  });
+  for (let i = 0; i < 500; i++) them.connection.send(notFlood(i));
+  await settle(clock);
+  for (let i = 500; i < 1000; i++) them.connection.send(notFlood(i));
+  await settle(clock);
+  assert.deepEqual([work.started, us.peer.throttled, us.peer.metrics.readThrottles], [201, true, 1]);
+  await clock.advance(1000);
+  work.finish(1);
+  await settle(clock);
+  assert.deepEqual([work.started, us.peer.throttled], [202, true]);
+  while (work.open.length > 0) {
+    work.finish(50);
+    await settle(clock);
+  }
+  assert.deepEqual(seen, Array.from({ length: 1000 }, (_, i) => i));
+  assert.deepEqual([us.peer.throttled, us.peer.connection.paused], [false, false]);
+  assert.deepEqual(us.peer.flowControl.totalCapacity, { messages: 201, bytes: 1_048_576 });
+  assert.ok(us.peer.metrics.readThrottleMs >= 1000);
+  assert.equal(us.end, undefined);
+  us.peer.destroy();
+});
+
+test("reading pauses while 1 MiB is being processed, whatever its type", async () => {
+  const work = new Work();
+  const { clock, us, them } = await live("weCalledRemote", { handlers: { onMessage: work.handle } });
+  const qset = new Uint8Array(600_000);
+  qset[3] = MessageType.scpQuorumset;
+  for (let i = 0; i < 5; i++) them.send(qset);
+  await settle(clock);
+  assert.deepEqual([work.started, us.peer.throttled], [2, true]);
+  assert.deepEqual(us.peer.flowControl.localCapacity, full, "no flood message");
+  while (work.open.length > 0) {
+    work.finish();
+    await settle(clock);
+  }
+  assert.equal(work.started, 5);
+  assert.deepEqual(us.peer.flowControl.totalCapacity, { messages: 201, bytes: 1_048_576 });
+  us.peer.destroy();
+});
+
+test("flood messages beyond the capacity are refused on receipt, before any processing, also while others are held", async () => {
+  const work = new Work();
+  const { clock, us, them } = await live("weCalledRemote", { handlers: { onMessage: work.handle } });
+  for (let i = 0; i < 250; i++) them.connection.send(scp(100));
+  await settle(clock);
+  assert.equal(us.end, "us: unexpected flood message, peer at capacity");
+  assert.equal(work.started, 200);
+  work.finish();
+  await settle(clock);
+  assert.deepEqual(us.peer.flowControl.localCapacity, full, "each gave back its own, and no more");
+  assert.deepEqual(us.peer.flowControl.totalCapacity, { messages: 201, bytes: 1_048_576 });
+});
+
+test("after a drop nothing that is held is processed, and what settles late gives its capacity back and says nothing", async () => {
+  const work = new Work();
+  const { clock, us, them } = await live("weCalledRemote", { handlers: { onMessage: work.handle } });
+  for (let i = 0; i < 60; i++) them.connection.send(scp(100));
+  for (let i = 0; i < 300; i++) them.connection.send(notFlood(i));
+  await settle(clock);
+  assert.deepEqual([work.started, us.peer.throttled], [201, true]);
+  const writes = us.tap.writes.length;
+  us.peer.close("enough");
+  work.finish();
+  await settle(clock);
+  assert.deepEqual([work.started, us.tap.writes.length], [201, writes]);
+  assert.deepEqual(us.peer.flowControl.localCapacity, full);
+  assert.deepEqual(us.peer.flowControl.totalCapacity, { messages: 201, bytes: 1_048_576 });
+  assert.equal(them.ends.length, 1);
+  await allTimersDead(clock);
+});
+
+test("a promise that finds corrupt XDR ends the connection as a handler that throws, and gives its capacity back once", async () => {
+  const { clock, us, them } = await live("weCalledRemote", {
+    // deno-lint-ignore require-await
+    handlers: { onMessage: async (_, message) => void message.decode() },
+  });
+  them.connection.send(scp(20));
+  them.connection.send(scp(20));
+  await settle(clock);
+  assert.equal(us.end, "us: ERR_DATA received corrupt XDR");
+  assert.deepEqual(us.peer.flowControl.localCapacity, full);
+});
+
+test("a promise that finds corrupt XDR ends the connection before what is held behind it is processed", async () => {
+  const work = new Work();
+  const { clock, us, them } = await live("weCalledRemote", { handlers: { onMessage: work.handle } });
+  for (let i = 0; i < 300; i++) them.connection.send(notFlood(i));
+  await settle(clock);
+  assert.equal(work.started, 201);
+  work.open[0].fail(new OverlayError({ code: "xdr_invalid", path: "x", reason: "bent" }));
+  await settle(clock);
+  assert.deepEqual([work.started, us.end], [201, "us: ERR_DATA received corrupt XDR"]);
+  work.open.shift();
+  work.finish();
+  await settle(clock);
+  assert.deepEqual(us.peer.flowControl.totalCapacity, { messages: 201, bytes: 1_048_576 });
+});
+
+test("a handler that throws gives the capacity back", async () => {
+  const { clock, us, them } = await live("weCalledRemote", {
+    handlers: { onMessage: (_, message) => void message.decode() },
+  });
+  them.send(scp(20));
+  await settle(clock);
+  assert.equal(us.end, "us: ERR_DATA received corrupt XDR");
+  assert.deepEqual(us.peer.flowControl.localCapacity, full);
+});
+
+// ---- Outgoing queues ----
+
+test("flood messages stay in the queue, being sent, until the system took them", async () => {
+  const { clock, us } = await live();
+  us.tap.takes = false;
+  us.peer.send(scp(100));
+  await settle(clock);
+  us.peer.send(scp(100));
+  await settle(clock);
+  assert.deepEqual([us.peer.flowControl.beingSent, us.peer.flowControl.queued], [2, 0]);
+  us.peer.destroy();
+});
+
+test("flood messages leave the queue when they were written", async () => {
+  const { clock, us, them } = await live();
+  for (let i = 0; i < 10; i++) us.peer.send(scp(100));
+  await settle(clock);
+  assert.deepEqual([us.peer.flowControl.beingSent, them.undecoded], [0, 10]);
+  us.peer.destroy();
+});
+
+test("a peer that does not read is dropped once more waits for it than it may hold", async () => {
+  const { clock, us } = await live("weCalledRemote", { settings: { maxUnsentBytes: 5_000_000 } });
+  us.tap.takes = false;
+  const qset = new Uint8Array(1_000_000);
+  qset[3] = MessageType.scpQuorumset;
+  let sent = 0;
+  while (us.peer.send(qset) && sent < 100) {
+    sent++;
+    await clock.advance(100);
+  }
+  assert.equal(us.end, "us: straggling (cannot keep up)");
+  assert.deepEqual(us.drop?.failure, { code: "straggling", afterMs: 400 });
+  assert.equal(sent, 5);
+  await allTimersDead(clock);
+});
+
+test("a larger largest transaction is granted at once to who is authenticated, and with the first grant to others", async () => {
+  const { clock, us, them } = await live();
+  us.peer.setMaxTransactionBytes(132_000);
+  await settle(clock);
+  assert.deepEqual(them.received.at(-1), sendMore(0, 29_600));
+  us.peer.setMaxTransactionBytes(102_400);
+  us.peer.setMaxTransactionBytes(102_400);
+  await settle(clock);
+  assert.deepEqual(them.received.at(-1), sendMore(0, 29_600));
+  us.peer.destroy();
+  const early = await withRaw("remoteCalledUs");
+  early.us.peer.setMaxTransactionBytes(300_000);
+  early.them.hello();
+  await settle(early.clock);
+  early.them.auth();
+  await settle(early.clock);
+  assert.deepEqual(early.them.received.find((m) => m.type === "sendMoreExtended"), sendMore(200, 400_000));
+  early.us.peer.destroy();
+});
+
+// ---- Faults of ours, for tests ----
+
+test("reject peers with invalid cert: our HELLO damaged by fault", async () => {
+  const { clock, a, b } = await loopback({}, { settings: { faults: { damageCert: true } } });
+  await settle(clock);
+  assert.deepEqual([a.end, b.end], ["us: failed to verify auth cert", EOF]);
+  assert.deepEqual([a.events, b.events], [[], ["hello", "address"]]);
+});
+
+test("failed auth: our receiving key damaged by fault", async () => {
+  const { clock, a, b } = await loopback({ settings: { faults: { damageAuth: true } } });
+  await settle(clock);
+  assert.deepEqual([a.end, b.end], ["us: ERR_AUTH unexpected MAC", "remote: ERR_AUTH (unexpected MAC)"]);
+  assert.ok(a.events.includes("address") && b.events.includes("address"));
 });

@@ -4,6 +4,8 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { type Failure, OverlayError } from "../base/errors.ts";
+import { type Random, SeededRandom } from "../base/random.ts";
+import { FaultyStream, type StreamFaults } from "./memory_faults.ts";
 import type {
   DialHandlers,
   Dialing,
@@ -28,6 +30,13 @@ export interface MemoryNetworkOptions {
   fate?: (to: Endpoint) => Fate;
   /** Host names and their addresses. */
   names?: Record<string, string[]>;
+  /**
+   * Faults of what `from` writes to `to`; undefined for a sound stream. Each is asked once per connection, for the caller's
+   * direction and then for the other; the sockets handed out are then {@link FaultyStream}s.
+   */
+  faults?: (from: string, to: string) => Partial<StreamFaults> | undefined;
+  /** Decides about the faults; a sequence of its own by default. */
+  random?: Random;
 }
 
 /** The simulated network. Every host reaches it through {@link transport}. */
@@ -37,6 +46,8 @@ export class MemoryNetwork implements Resolver {
   readonly #fate: (to: Endpoint) => Fate;
   readonly #names: Record<string, string[]>;
   readonly #listeners = new Map<string, (socket: Socket) => void>();
+  readonly #faults: NonNullable<MemoryNetworkOptions["faults"]>;
+  readonly #random: Random;
   #nextPort = 40_000;
 
   constructor(options: MemoryNetworkOptions) {
@@ -44,6 +55,8 @@ export class MemoryNetwork implements Resolver {
     this.#delayMs = options.delayMs ?? (() => 0);
     this.#fate = options.fate ?? (() => "refused");
     this.#names = options.names ?? {};
+    this.#faults = options.faults ?? (() => undefined);
+    this.#random = options.random ?? new SeededRandom(1);
   }
 
   /** The network as the host with address `host` sees it. */
@@ -94,8 +107,9 @@ export class MemoryNetwork implements Resolver {
         const far = new MemorySocket(this.clock, local, to, this.#delayMs(to.host, from));
         near.other = far;
         far.other = near;
-        accept(far);
-        handlers.onConnect(near);
+        const nearSocket = this.#faulty(near, from, to.host);
+        accept(this.#faulty(far, to.host, from));
+        handlers.onConnect(nearSocket);
       });
     } else {
       const fate = accept !== undefined ? "swallowed" : this.#fate(to);
@@ -105,12 +119,18 @@ export class MemoryNetwork implements Resolver {
     }
     return { cancel: () => void (open = false) };
   }
+
+  #faulty(socket: Socket, from: string, to: string): Socket {
+    const faults = this.#faults(from, to);
+    return faults === undefined ? socket : new FaultyStream(socket, this.clock, this.#random, faults);
+  }
 }
 
 /** Aborts a simulated stream as a reset does: what is under way is lost, and both ends hear of it. */
 export function resetStream(socket: Socket): void {
-  if (!(socket instanceof MemorySocket)) throw new TypeError("not a simulated stream");
-  socket.reset();
+  if (socket instanceof FaultyStream) resetStream(socket.inner);
+  else if (!(socket instanceof MemorySocket)) throw new TypeError("not a simulated stream");
+  else socket.reset();
 }
 
 class MemorySocket implements Socket {
