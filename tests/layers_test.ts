@@ -10,6 +10,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 /** Rank of each folder; equal ranks do not see each other. */
 const RANKS: Record<string, number> = {
   "overlay/base": 0,
+  "overlay/metrics": 1,
   "overlay/wire": 1,
   "overlay/crypto": 2,
   "overlay/auth": 3,
