@@ -209,6 +209,73 @@ describe("crawl: a 60-node network on loopback addresses", () => {
     assertTruth(JSON.parse(resumed.out), twin.truth(), { validating: false });
   });
 
+  test("a crawl that is going cannot be resumed by another process; its settings survive a resume", async () => {
+    const db = join(folder, "owned.sqlite");
+    const run = startTool([
+      "crawl",
+      ...twin.seeds,
+      "--network",
+      "local",
+      "--db",
+      db,
+      "--json",
+      "--listen",
+      "3",
+      "--listen-nodes",
+      "4",
+      "--rate",
+      "5",
+    ]);
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    const other = await runTool(["crawl", "--network", "local", "--db", db, "--resume", "--json"]);
+    assert.equal(other.status, 1);
+    assert.match(other.err, /run_in_progress/);
+    run.signal("SIGINT");
+    assert.equal((await run.done).status, 130);
+    const resumed = await runTool([
+      "crawl",
+      "--network",
+      "local",
+      "--db",
+      db,
+      "--resume",
+      "--json",
+      ...QUICK,
+      "--rate",
+      "1000",
+    ]);
+    assert.equal(resumed.status, 0, resumed.err);
+    const document: Document = JSON.parse(resumed.out);
+    assert.equal(document.run.options.listenMs, 3000);
+    assert.equal(document.run.options.listenNodes, 4);
+    assertTruth(document, twin.truth(), { validating: true });
+  });
+
+  test("a crawl that began from the database is resumed from it; seeds and --resume exclude each other", async () => {
+    const db = join(folder, "known.sqlite");
+    await runTool(["crawl", ...twin.seeds, "--network", "local", "--db", db, "--json", ...QUICK]);
+    const run = startTool(["crawl", "--network", "local", "--db", db, "--json", "--rate", "5"]);
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    run.signal("SIGINT");
+    assert.equal((await run.done).status, 130);
+    const resumed = await runTool([
+      "crawl",
+      "--network",
+      "local",
+      "--db",
+      db,
+      "--resume",
+      "--json",
+      ...QUICK,
+      "--rate",
+      "1000",
+    ]);
+    assert.equal(resumed.status, 0, resumed.err);
+    assertTruth(JSON.parse(resumed.out), twin.truth(), { validating: false });
+    const both = await runTool(["crawl", ...twin.seeds, "--network", "local", "--db", db, "--resume"]);
+    assert.equal(both.status, 2);
+  });
+
   test("kill -9 loses at most the visits in flight", async () => {
     const db = join(folder, "killed.sqlite");
     const run = startTool(["crawl", ...twin.seeds, "--network", "local", "--db", db, "--ndjson", "--listen", "30"]);
@@ -290,6 +357,29 @@ test("crawl: a database that is none is left alone", async () => {
   assert.equal(status, 1);
   assert.match(err, /db_failed/);
   assert.match(readFileSync(path, "utf8"), /^these are my notes/);
+});
+
+test("crawl: an older --out file survives a crawl that cannot begin, and a full disk does not cost the result", async () => {
+  const file = join(temporaryFolder(), "crawl.json");
+  writeFileSync(file, "older");
+  const none = await runTool(["crawl", "--network", "local", "--no-db", "--out", file]);
+  assert.equal(none.status, 4);
+  assert.equal(readFileSync(file, "utf8"), "older");
+  const full = await runTool([
+    "crawl",
+    "127.0.0.1:1",
+    "--network",
+    "local",
+    "--no-db",
+    "--json",
+    "--retries",
+    "0",
+    "--out",
+    "/dev/full",
+  ]);
+  assert.equal(full.status, 1);
+  assert.equal(JSON.parse(full.out).addresses.length, 1);
+  assert.match(full.err, /file_unwritable/);
 });
 
 test("crawl: an unwritable --out is told before anything is dialed", async () => {
