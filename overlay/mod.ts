@@ -43,3 +43,31 @@ export {
 export * from "./wire/survey_messages.ts";
 export * from "./wire/types.ts";
 export { type Codec, decode, encode } from "./wire/xdr.ts";
+export {
+  configure,
+  fromCoreConfig,
+  futurenet,
+  type OverlayConfig,
+  type OverlayConfigChanges,
+  pubnet,
+  standalone,
+  testnet,
+} from "./base/config.ts";
+export { type CoreConfig, readCoreConfig } from "./base/core_config.ts";
+export { flowControlProblem } from "./connection/flow_control.ts";
+export { ScpQueueRules } from "./connection/scp_queue.ts";
+export { type Ban, BanManager } from "./db/ban_manager.ts";
+export { type Database, openDatabase } from "./db/database.ts";
+export { PeerManager } from "./db/peer_manager.ts";
+export { openNodeDatabase } from "./db/schema.ts";
+export { Floodgate } from "./flood/floodgate.ts";
+export { OverlayMetrics } from "./metrics/overlay_metrics.ts";
+export {
+  type OverlayEvent,
+  OverlayManager,
+  type OverlayManagerOptions,
+  type PeerSnapshot,
+} from "./manager/overlay_manager.ts";
+export { type OverlayMessage, type SubscribeOptions, Subscription } from "./manager/subscription.ts";
+export type { PeerFaults } from "./peer/peer.ts";
+export { PeerMetrics } from "./peer/peer_metrics.ts";
