@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import type { Timer } from "../../overlay/base/clock.ts";
 import { OverlayError } from "../../overlay/base/errors.ts";
 import { databasePath } from "../../overlay/base/data_dir.ts";
-import { type Network, NETWORKS, resolveNetwork } from "../../overlay/base/networks.ts";
+import { type Network, networkLabel, NETWORKS, resolveNetwork } from "../../overlay/base/networks.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
 import type { CrawlStore, LoadedRun } from "../../overlay/db/crawl_store.ts";
 import type { BudgetLimits } from "../../survey/crawl/budget.ts";
@@ -219,7 +219,7 @@ export async function runCrawl(
     using progress = startProgress(io, ctx.clock);
     using _alive = keepAlive(store, runId, ctx);
     const result = await crawl({
-      network: { name: network.name === "custom" ? network.passphrase : network.name, passphrase: network.passphrase },
+      network: { name: networkLabel(network), passphrase: network.passphrase },
       seeds,
       local,
       otherNetworks,
@@ -252,8 +252,12 @@ export async function runCrawl(
     const view = report.viewOf(result);
     const document = report.crawlDocument(view);
     // What people asked for first: nothing that fails below may cost it.
-    if (flags.ndjson) io.out(render.runLine(document));
-    else if (flags.json) io.out(render.renderCrawlJson(document));
+    const machine = flags.ndjson
+      ? render.runLine(document)
+      : flags.json || file
+      ? render.renderCrawlJson(document)
+      : "";
+    if (flags.ndjson || flags.json) io.out(machine);
     else if (flags.forConfig) io.out(render.renderForConfig(document));
     else {
       const shown = {
@@ -264,7 +268,7 @@ export async function runCrawl(
       };
       io.out(render.renderCrawl(document, view.summary, io, shown));
     }
-    file?.write(flags.ndjson ? render.runLine(document) : render.renderCrawlJson(document));
+    file?.write(machine);
     file?.finish();
     file = undefined;
 

@@ -17,7 +17,6 @@ export {
   flowControlLimits,
   maxTransactionBytes,
   MIN_INBOUND_FACTOR,
-  type PeerFlowLimits,
   POSSIBLY_PREFERRED_EXTRA,
   tickMs,
   validateConfig,

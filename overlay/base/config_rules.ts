@@ -4,6 +4,12 @@
  */
 import type { OverlayConfig } from "./config.ts";
 import { OverlayError } from "./errors.ts";
+import {
+  AUTOMATIC_BATCH_BYTES,
+  automaticFloodBytes,
+  type FlowControlLimits,
+  maxTransactionBytesOf,
+} from "./flow_limits.ts";
 import { formatAddress, ipVersion, looksLikeNodeId } from "./peer_address.ts";
 
 /** Preferred callers' extra pending slots. Source: stellar-core Config.h POSSIBLY_PREFERRED_EXTRA. */
@@ -12,13 +18,6 @@ export const POSSIBLY_PREFERRED_EXTRA = 2;
 export const MIN_INBOUND_FACTOR = 3;
 /** What an error calls a configuration without a name. */
 export const UNNAMED = "the configuration";
-/** Largest classic transaction, bytes. Source: stellar-core Peer.h MAX_CLASSIC_TX_SIZE_BYTES. */
-const MAX_CLASSIC_TX_BYTES = 102_400;
-/** Room above the network's limit for a fee bump, bytes. Source: stellar-core Herder.cpp FLOW_CONTROL_BYTES_EXTRA_BUFFER. */
-const EXTRA_TX_BYTES = 2000;
-/** Source: stellar-core OverlayManagerImpl.cpp INITIAL_PEER_FLOOD_READING_CAPACITY_BYTES and its batch. */
-const AUTOMATIC_FLOOD_BYTES = 300_000;
-const AUTOMATIC_BATCH_BYTES = 100_000;
 const UINT16_MAX = 0xffff;
 const UINT32_MAX = 0xffffffff;
 
@@ -129,23 +128,7 @@ export function validateConfig(config: OverlayConfig): string[] {
 
 /** The largest transaction message that travels, bytes. Source: stellar-core HerderImpl.cpp getMaxTxSize. */
 export function maxTransactionBytes(config: Pick<OverlayConfig, "sorobanTxMaxBytes">): number {
-  const soroban = config.sorobanTxMaxBytes;
-  return Math.max(MAX_CLASSIC_TX_BYTES, soroban === undefined ? 0 : soroban + EXTRA_TX_BYTES);
-}
-
-/** The numbers of one peer's flow control, as `FlowControlLimits` of flow_control.ts has them. */
-export interface PeerFlowLimits {
-  floodMessages: number;
-  floodBytes: number;
-  totalMessages: number;
-  totalBytes: number;
-  batchMessages: number;
-  batchBytes: number;
-  queuedTransactions: number;
-  queuedTransactionBytes: number;
-  queuedScpMessages: number;
-  queuedScpBytes: number;
-  maxTransactionBytes: number;
+  return maxTransactionBytesOf(config.sorobanTxMaxBytes);
 }
 
 /**
@@ -156,13 +139,13 @@ export interface PeerFlowLimits {
 export function flowControlLimits(
   config: Pick<OverlayConfig, "flowControl" | "maxTxSetSizeOps" | "sorobanTxMaxBytes">,
   largestTransaction: number = maxTransactionBytes(config),
-): PeerFlowLimits {
+): FlowControlLimits {
   const { outboundTxQueueBytes, ...limits } = config.flowControl;
   const automatic = limits.floodBytes === 0 && limits.batchBytes === 0;
   return {
     ...limits,
     ...(automatic && {
-      floodBytes: Math.max(AUTOMATIC_FLOOD_BYTES, largestTransaction + AUTOMATIC_BATCH_BYTES),
+      floodBytes: automaticFloodBytes(largestTransaction),
       batchBytes: AUTOMATIC_BATCH_BYTES,
     }),
     queuedTransactions: config.maxTxSetSizeOps,

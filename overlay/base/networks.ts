@@ -157,3 +157,8 @@ export function networkNameOf(networkIdHex: string): string {
   const id = networkIdHex.toLowerCase();
   return Object.hasOwn(NAME_OF_ID, id) ? NAME_OF_ID[id] : id;
 }
+
+/** The name of a network, or the passphrase of one that has none. */
+export function networkLabel(network: Network): string {
+  return network.name === "custom" ? network.passphrase : network.name;
+}

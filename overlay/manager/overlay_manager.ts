@@ -253,15 +253,11 @@ export class OverlayManager {
   }
 
   /** Source: stellar-core OverlayManagerImpl.cpp storeConfigPeers, storePeerList. */
-  #storeResolved(peers: ResolvedPeers, reset: boolean): void {
+  #storeResolved(peers: ResolvedPeers, startup: boolean): void {
     for (const { peer, failure } of peers.failures) {
       this.#log({ event: "resolveFailed", address: formatAddress(peer), failure });
     }
-    const backoff = reset ? "hardReset" as const : undefined;
-    for (const address of peers.known) {
-      this.peerManager.update(address, { type: "outbound", preferredKnown: false, backoff });
-    }
-    for (const address of peers.preferred) this.peerManager.update(address, { type: "preferred", backoff });
+    this.peerManager.storeConfigPeers(peers, { startup });
     this.#preferred.setAddresses(peers.preferred);
   }
 
@@ -277,7 +273,7 @@ export class OverlayManager {
           nowMs: this.#clock.nowMs(),
           tracking: this.isTracking,
           outOfSyncSinceMs: this.#outOfSyncSinceMs,
-          pendingOutbound: this.#pendingOutbound,
+          pendingOutbound: this.#pendingOf("weCalledRemote"),
           outbound: [...this.#outbound.values()],
           authenticatedInbound: this.#inbound.size,
         },
@@ -367,19 +363,18 @@ export class OverlayManager {
     };
   }
 
-  get #pendingOutbound(): number {
-    let pending = this.#dialing.size;
-    for (const peer of this.#pending.keys()) if (peer.role === "weCalledRemote") pending++;
+  /** Connections in the handshake that one side dialed; those we are still dialing count too. */
+  #pendingOf(role: Peer["role"]): number {
+    let pending = role === "weCalledRemote" ? this.#dialing.size : 0;
+    for (const peer of this.#pending.keys()) if (peer.role === role) pending++;
     return pending;
   }
 
   #accept(socket: Socket): void {
-    let pendingInbound = 0;
-    for (const peer of this.#pending.keys()) if (peer.role === "remoteCalledUs") pendingInbound++;
     const verdict = acceptPending(
       socket.remote.host,
       {
-        pendingInbound,
+        pendingInbound: this.#pendingOf("remoteCalledUs"),
         liveInbound: this.#liveInbound,
         authenticatedInbound: this.#inbound.size,
         shuttingDown: this.#stopping,
@@ -399,7 +394,7 @@ export class OverlayManager {
   #dial(address: PeerAddress, reason: string): boolean {
     const text = formatAddress(address);
     if (this.#dialing.has(text)) return false;
-    const state = { pendingOutbound: this.#pendingOutbound, shuttingDown: this.#stopping };
+    const state = { pendingOutbound: this.#pendingOf("weCalledRemote"), shuttingDown: this.#stopping };
     if (acceptDial(state, this.config).do === "refuse") return false;
     this.peerManager.update(address, { backoff: "increase" });
     this.#log({ event: "dialing", address: text, reason });
@@ -603,10 +598,10 @@ export class OverlayManager {
    */
   broadcast(message: StellarMessage): string[] {
     const bytes = encodeMessage(message);
-    if (message.type === "transaction") {
-      this.transactions.add(transactionHash(bytes), bytes, this.scp.tracking ?? 0);
-    }
-    return this.#relay(floodIdOf(bytes), bytes);
+    if (message.type !== "transaction") return this.#relay(floodIdOf(bytes), bytes);
+    const hash = transactionHash(bytes);
+    this.transactions.add(hash, bytes, this.scp.tracking ?? 0);
+    return this.#relay(floodIdOf(bytes), bytes, hash);
   }
 
   /** Sends a message to one peer. False when it is not connected. */
@@ -665,20 +660,19 @@ export class OverlayManager {
       this.demands.received(hash, member.nodeId);
       const kept = bytes.slice();
       const result = this.transactions.add(hash, kept, ledger);
-      if (result === "added") this.#relay(id, kept);
+      if (result === "added") this.#relay(id, kept, hash);
       else if (result === "full") this.floodgate.forget(id);
     }
   }
 
-  #relay(id: FloodId, message: Uint8Array): string[] {
+  /** Floods a message; a transaction, whose hash is given, is advertised instead. */
+  #relay(id: FloodId, message: Uint8Array, transaction?: string): string[] {
     const members = new Map<string, Member>();
     for (const member of this.#members()) members.set(member.nodeId, member);
     const told = this.floodgate.broadcast(id, this.scp.tracking ?? 0, members.keys());
-    const isTransaction = message[3] === MessageType.transaction;
-    const hash = isTransaction ? transactionHash(message) : "";
     for (const nodeId of told) {
       const member = members.get(nodeId)!;
-      if (isTransaction) member.adverts.advertise(hash);
+      if (transaction !== undefined) member.adverts.advertise(transaction);
       else member.send(message);
     }
     return told;

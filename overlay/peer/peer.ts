@@ -29,7 +29,6 @@ import {
   decodeMessage,
   encodeMessage,
   isFloodType,
-  messageEnumName,
   MessageType,
   ReceivedMessage,
   type StellarMessage,
@@ -787,8 +786,3 @@ function withDamagedCert(hello: Uint8Array): Uint8Array {
 }
 
 const AUTH_MESSAGE = encodeMessage({ type: "auth", auth: { flags: AUTH_MSG_FLAG_FLOW_CONTROL_BYTES_REQUESTED } });
-
-/** Name of a received message's type as upstream's logs have it. */
-export function receivedTypeName(message: ReceivedMessage): string {
-  return messageEnumName(message.type);
-}

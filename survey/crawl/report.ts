@@ -670,11 +670,9 @@ function rttOf(samples: readonly number[]): RttMs | null {
 
 // ---- Text ----
 
-const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
-
 /** Text of a remote as JSON may hold it: what is no Unicode becomes U+FFFD. */
 export function wellFormed(text: string): string {
-  return text.replace(LONE_SURROGATE, "\ufffd");
+  return text.toWellFormed();
 }
 
 /** RFC 3339 UTC with milliseconds. */

@@ -5,7 +5,7 @@
 import { toHex } from "../../overlay/base/bytes.ts";
 import type { Clock, Timer } from "../../overlay/base/clock.ts";
 import { describeFailure, type Failure, hintFor, OverlayError } from "../../overlay/base/errors.ts";
-import { type Network, networkNameOf, NETWORKS } from "../../overlay/base/networks.ts";
+import { type Network, networkLabel, networkNameOf, NETWORKS } from "../../overlay/base/networks.ts";
 import { addressOfWire, formatAddress, type Target } from "../../overlay/base/peer_address.ts";
 import type { Random } from "../../overlay/base/random.ts";
 import type { LocalNode } from "../../overlay/peer/local_node.ts";
@@ -302,11 +302,6 @@ function readable(failure: Failure): Failure {
 function networkOf(networkId: string, tried: Network | undefined): string {
   const name = networkNameOf(networkId);
   return name === networkId && tried !== undefined && tried.name === "custom" ? tried.passphrase : name;
-}
-
-/** The name of a network, or the passphrase of one that has none. */
-export function networkLabel(network: Network): string {
-  return network.name === "custom" ? network.passphrase : network.name;
 }
 
 /** `ip:port` of the entries that can be dialed at all, as received. */

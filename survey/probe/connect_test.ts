@@ -2,7 +2,15 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { VirtualClock } from "../../overlay/base/clock.ts";
 import { OverlayError } from "../../overlay/base/errors.ts";
-import { FUTURENET, LOCAL, type Network, NETWORKS, PUBNET, TESTNET } from "../../overlay/base/networks.ts";
+import {
+  FUTURENET,
+  LOCAL,
+  type Network,
+  networkLabel,
+  NETWORKS,
+  PUBNET,
+  TESTNET,
+} from "../../overlay/base/networks.ts";
 import { SeededRandom } from "../../overlay/base/random.ts";
 import { Peer } from "../../overlay/peer/peer.ts";
 import { testNode } from "../../overlay/peer/peer_test_remote.ts";
@@ -14,7 +22,6 @@ import {
   type ConnectResult,
   connectTarget,
   isSuccess,
-  networkLabel,
   usableAddresses,
 } from "./connect.ts";
 
