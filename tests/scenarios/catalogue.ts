@@ -33,25 +33,21 @@ const HANDSHAKE: Scenario[] = [
   {
     name: "loopback peer hello",
     shows: "two nodes meet, and each books the other's address by who dialed",
-    pending: "scenarios-a",
   },
-  { name: "loopback peer with 0 port", shows: "a node that announces port 0 is refused", pending: "scenarios-a" },
+  { name: "loopback peer with 0 port", shows: "a node that announces port 0 is refused" },
   {
     name: "loopback peer send auth before hello",
     shows: "AUTH as the first message ends the connection; no address is learned",
-    pending: "scenarios-a",
   },
   {
     name: "failed auth",
     shows: "a wrong MAC key ends it after HELLO: unexpected MAC; the addresses are booked",
-    pending: "scenarios-a",
   },
   {
     name: "peers during auth / inbound",
     shows: "PEERS from the side that dialed: received PEERS",
-    pending: "scenarios-a",
   },
-  { name: "peers during auth / outbound", shows: "a second PEERS: too many msgs PEERS", pending: "scenarios-a" },
+  { name: "peers during auth / outbound", shows: "a second PEERS: too many msgs PEERS" },
   {
     name: "reject non preferred peer / inbound",
     shows: "only preferred peers: a caller is rejected after AUTH, and booked",
@@ -86,27 +82,22 @@ const HANDSHAKE: Scenario[] = [
   {
     name: "reject peers with differing network passphrases",
     shows: "another network's certificate is no certificate here",
-    pending: "scenarios-a",
   },
   {
     name: "reject peers with invalid cert",
     shows: "a certificate that does not fit its signature closes in silence",
-    pending: "scenarios-a",
   },
   {
     name: "reject banned peers",
     shows: "a banned node is closed in silence by the side that banned it",
-    pending: "scenarios-a",
   },
   {
     name: "reject peers with incompatible overlay versions / above",
     shows: "too new: wrong protocol version; no address",
-    pending: "scenarios-a",
   },
   {
     name: "reject peers with incompatible overlay versions / below",
     shows: "too old: the same",
-    pending: "scenarios-a",
   },
   {
     name: "reject peers who dont handshake quickly / 2 seconds",
@@ -132,9 +123,8 @@ const HANDSHAKE: Scenario[] = [
   {
     name: "reject peers with the same nodeid / A dials B",
     shows: "a node that dials its own identity: connecting to self",
-    pending: "scenarios-a",
   },
-  { name: "reject peers with the same nodeid / B dials A", shows: "the same the other way", pending: "scenarios-a" },
+  { name: "reject peers with the same nodeid / B dials A", shows: "the same the other way" },
   {
     name: "connecting to saturated nodes",
     shows: "nodes find places through the PEERS of a full one, and again when it is gone",
