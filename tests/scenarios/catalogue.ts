@@ -102,20 +102,17 @@ const HANDSHAKE: Scenario[] = [
   {
     name: "reject peers who dont handshake quickly / 2 seconds",
     shows: "a silent caller idles out at the check after the limit",
-    pending: "scenarios-a",
   },
   {
     name: "reject peers who dont handshake quickly / 5 seconds",
     shows: "the same with a longer limit",
-    pending: "scenarios-a",
   },
   {
     name: "drop peers who straggle / 60 seconds",
     shows: "a slow reader is dropped as straggling, not as idle",
-    pending: "scenarios-a",
   },
-  { name: "drop peers who straggle / 120 seconds", shows: "the same with the usual limit", pending: "scenarios-a" },
-  { name: "drop peers who straggle / 150 seconds", shows: "the same with a longer limit", pending: "scenarios-a" },
+  { name: "drop peers who straggle / 120 seconds", shows: "the same with the usual limit" },
+  { name: "drop peers who straggle / 150 seconds", shows: "the same with a longer limit" },
   {
     name: "GET_SCP_STATE rate limiting",
     shows: "10 requests a window are served, more are ignored; the window starts anew",
@@ -128,27 +125,22 @@ const HANDSHAKE: Scenario[] = [
   {
     name: "connecting to saturated nodes",
     shows: "nodes find places through the PEERS of a full one, and again when it is gone",
-    pending: "scenarios-a",
   },
   {
     name: "inbounds nodes can be promoted to ouboundvalid",
     shows: "addresses of callers are dialed in the end and become outbound ones",
-    pending: "scenarios-a",
   },
   {
     name: "database is purged at overlay start",
     shows: "records with 120 failures and more are gone after the start",
-    pending: "scenarios-a",
   },
   {
     name: "peer numfailures resets after good connection",
     shows: "a dial that authenticates clears the failures",
-    pending: "scenarios-a",
   },
   {
     name: "peer is purged from database after few failures",
     shows: "the dial that fails for the 120th time deletes the record",
-    pending: "scenarios-a",
   },
   {
     name: "disconnected topology recovery / regular peers",
