@@ -178,6 +178,7 @@ export class OverlayManager {
       networkId: this.local.networkId,
       ownNodeId: this.local.nodeId,
       trusts: options.trusts,
+      ledger: { protocolVersion: ledgerVersion },
       onTracking: (slot) => this.#onTracking(slot),
     });
     this.dispatcher = new MessageDispatcher({
@@ -600,11 +601,15 @@ export class OverlayManager {
 
   /**
    * Floods a message to every peer that does not know it: a transaction is advertised, everything else sent. Returns the
-   * node ids it goes to.
+   * node ids it goes to. An SCP message also becomes part of what GET_SCP_STATE is answered with.
    */
   broadcast(message: StellarMessage): string[] {
     const bytes = encodeMessage(message);
-    if (message.type !== "transaction") return this.#relay(floodIdOf(bytes), bytes);
+    if (message.type !== "transaction") {
+      const id = floodIdOf(bytes);
+      if (message.type === "scpMessage") this.scp.rememberOwn(bytes, id);
+      return this.#relay(id, bytes);
+    }
     const hash = transactionHash(bytes);
     this.transactions.add(hash, bytes, this.scp.tracking ?? 0);
     return this.#relay(floodIdOf(bytes), bytes, hash);
