@@ -12,7 +12,6 @@ import { encodeNodeId } from "../../overlay/crypto/strkey.ts";
 import { openDatabase } from "../../overlay/db/database.ts";
 import type { PeerType } from "../../overlay/db/random_peer_source.ts";
 import { migrate } from "../../overlay/db/schema.ts";
-import { externalize, scpMessage, value } from "../../overlay/flood/scp_state_test_kit.ts";
 import {
   type OverlayEvent,
   OverlayManager,
@@ -27,8 +26,6 @@ import type { Resolver, Socket, Transport } from "../../overlay/transport/transp
 export const PASSPHRASE = "Standalone Network ; February 2017";
 /** Port of the nodes in virtual time; each has a host of its own there. */
 const PORT = 11625;
-/** Of items that nobody has. */
-const HASH = new Uint8Array(32).fill(0xee);
 /** How often a condition is looked at, ms. */
 const STEP_MS = 100;
 const REAL_STEP_MS = 5;
@@ -110,15 +107,6 @@ export class EngineNode {
   dial(other: EngineNode | PeerAddress): void {
     const address = "engine" in other ? other.address : other;
     assert.ok(this.engine.connect(address), `${this} cannot dial ${formatAddress(address)}`);
-  }
-
-  /**
-   * Its SCP_MESSAGE that closes a slot: signed, with a value of its own whose transaction set and quorum set (`HASH`) nobody
-   * has. A node that is no validator relays it without asking for them.
-   */
-  externalized(slot: number): Uint8Array {
-    const { networkId } = this.engine.local, closeTime = BigInt(new VirtualClock().wallMs() / 1000);
-    return scpMessage(this.key, slot, externalize(HASH, value(this.key, HASH, closeTime, networkId)), networkId);
   }
 
   toString(): string {

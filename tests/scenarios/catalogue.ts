@@ -279,42 +279,35 @@ const PULL_MODE: Scenario[] = [
   {
     name: `${TX_FLOODING} / core / loopback`,
     shows: "4 nodes: 20 transactions reach everybody",
-    pending: "scenarios-b",
   },
-  { name: `${TX_FLOODING} / core / tcp`, shows: "the same over TCP", pending: "scenarios-b" },
+  { name: `${TX_FLOODING} / core / tcp`, shows: "the same over TCP" },
   {
     name: `${TX_FLOODING} / outer nodes / loopback`,
     shows: "5 core nodes and 10 around them: the same",
-    pending: "scenarios-b",
   },
-  { name: `${TX_FLOODING} / outer nodes / tcp`, shows: "the same over TCP", pending: "scenarios-b" },
+  { name: `${TX_FLOODING} / outer nodes / tcp`, shows: "the same over TCP" },
   { name: `${TX_FLOODING} / pull mode with 2 nodes`, shows: "each advertises its 10 hashes, and no demand is refused" },
   {
     name: `${TX_FLOODING} / pull mode with 2 nodes / advertise same transaction after some time`,
     shows: "a known transaction is advertised again only when its ledgers have passed",
-    pending: "scenarios-b",
   },
   {
     name: `${TX_FLOODING} / pull mode with 4 nodes`,
     shows: "the counts of adverts and demands stay in bounds",
-    pending: "scenarios-b",
   },
   {
     name: `${SCP_FLOODING} / core / loopback`,
     shows: "20 statements with their quorum sets and transaction sets reach everybody",
-    pending: "scenarios-b",
   },
-  { name: `${SCP_FLOODING} / core / tcp`, shows: "the same over TCP", pending: "scenarios-b" },
+  { name: `${SCP_FLOODING} / core / tcp`, shows: "the same over TCP" },
   {
     name: `${SCP_FLOODING} / outer nodes / loopback`,
     shows: "5 core nodes and 10 around them: the same",
-    pending: "scenarios-b",
   },
-  { name: `${SCP_FLOODING} / outer nodes / tcp`, shows: "the same over TCP", pending: "scenarios-b" },
+  { name: `${SCP_FLOODING} / outer nodes / tcp`, shows: "the same over TCP" },
   {
     name: "background signature verification with missing account",
     shows: "a transaction of nobody is received and does no harm",
-    pending: "scenarios-b",
   },
   { name: "populateSignatureCache tests / Normal transaction", shows: "one check, then hits", notHere: SIGNATURES },
   { name: "populateSignatureCache tests / Fee bump transaction", shows: "two checks", notHere: SIGNATURES },
@@ -381,36 +374,30 @@ const TOPOLOGY: Scenario[] = [
   { name: "storeConfigPeers() adds", shows: "configured addresses are booked by their list" },
   { name: "triggerPeerResolution() async resolution", shows: "the same for names that are resolved behind" },
   { name: "storeConfigPeers() update type", shows: "addresses known by callers rise" },
-  { name: "broadcast() broadcasts", shows: "a message goes to those who do not know it, once", pending: "scenarios-b" },
+  { name: "broadcast() broadcasts", shows: "a message goes to those who do not know it, once" },
   {
     name: "basic connectivity / not enough capacity",
     shows: "1 place out, 20 in: islands remain",
-    pending: "scenarios-b",
   },
   {
     name: "basic connectivity / small fanout sufficient to stay connected",
     shows: "2 out, 2 in connect 23 nodes",
-    pending: "scenarios-b",
   },
   {
     name: "basic connectivity / large network is connected",
     shows: "2 out, 4 in connect 123 nodes",
-    pending: "scenarios-b",
   },
   {
     name: "peer churn / add new peers",
     shows: "nodes that join one by one are connected 15 s later",
-    pending: "scenarios-b",
   },
   {
     name: "peer churn / remove peers / basic churn - remove and add",
     shows: "nodes that come back are connected again",
-    pending: "scenarios-b",
   },
   {
     name: "peer churn / remove peers / churn overtime",
     shows: "the same in 10 rounds of 3 nodes",
-    pending: "scenarios-b",
   },
 ];
 
@@ -516,22 +503,18 @@ const TCP: Scenario[] = [
   {
     name: "TCPPeer can communicate",
     shows: "the ERROR_MSG of a drop still leaves, and both sides close",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer read malformed messages / message size is over limit",
     shows: "error during read, and no answer",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer read malformed messages / bad auth sequence",
     shows: "unexpected auth sequence; nothing is read after it",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer read malformed messages / corrupt xdr",
     shows: "received corrupt XDR; nothing is read after it",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer drop at capacity",
@@ -574,7 +557,6 @@ const RELATED: Scenario[] = [
   {
     name: SCP_ENVELOPE,
     shows: "an envelope waits for its quorum set and transaction sets, in either order",
-    pending: "scenarios-b",
   },
 ];
 

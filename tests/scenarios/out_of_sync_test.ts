@@ -1,8 +1,8 @@
 /** stellar-core's scenarios of two islands that do not know of each other, played by whole engines. Source: stellar-core OverlayTests.cpp. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeMessage } from "../../overlay/wire/messages.ts";
 import { type EngineNode, EngineWorld } from "../kit/engine_world.ts";
+import { Voice } from "../kit/voices.ts";
 
 const LARGE = [0, 1, 2, 3], SMALL = [4, 5, 6];
 
@@ -72,7 +72,7 @@ class Islands {
   #close(nodes: EngineNode[]): void {
     for (const node of nodes) {
       node.engine.scp.track(this.#slot);
-      node.engine.broadcast(decodeMessage(node.externalized(this.#slot)));
+      node.engine.broadcast(new Voice(node.index, { key: node.key }).says(this.#slot, "externalize"));
     }
   }
 }

@@ -1,8 +1,8 @@
 /** stellar-core's scenarios of silence, slowness and too many questions, between whole engines. Source: stellar-core OverlayTests.cpp. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { offer } from "../../overlay/flood/scp_state_test_kit.ts";
 import { EngineWorld } from "../kit/engine_world.ts";
+import { Voice } from "../kit/voices.ts";
 
 for (const [section, limitMs] of [["2 seconds", 2000], ["5 seconds", 5000]] as const) {
   test(`scenario: reject peers who dont handshake quickly, ${section}`, async () => {
@@ -45,7 +45,7 @@ test("scenario: GET_SCP_STATE rate limiting, between engines", async () => {
   await using world = new EngineWorld({ config: { noDial: true } });
   const a = await world.add(), b = await world.add();
   // One statement to answer with: every request that is served brings it once.
-  assert.equal(offer(b.engine.scp, a.externalized(5)), "new");
+  b.engine.broadcast(new Voice(1).says(5, "externalize"));
   a.dial(b);
   await world.connected(a, b);
   const windowMs = 12 * b.engine.config.closeTimeMs;
