@@ -7,7 +7,10 @@
 
 /** One test case of stellar-core, or one section of one. */
 export interface Scenario {
-  /** stellar-core's names of the case and of its sections, outermost first, joined with " / ". */
+  /**
+   * stellar-core's names of the case and of its sections, outermost first, joined with " / ". Names that repeat what stands
+   * before them are shortened ("as many" for "as many peers in database as requested").
+   */
   name: string;
   /** What is expected, in our words. */
   shows: string;
@@ -92,36 +95,36 @@ const HANDSHAKE: Scenario[] = [
     shows: "a banned node is closed in silence by the side that banned it",
   },
   {
-    name: "reject peers with incompatible overlay versions / above",
+    name: "reject peers with incompatible overlay versions / cfg2 above",
     shows: "too new: wrong protocol version; no address",
   },
   {
-    name: "reject peers with incompatible overlay versions / below",
+    name: "reject peers with incompatible overlay versions / cfg2 below",
     shows: "too old: the same",
   },
   {
-    name: "reject peers who dont handshake quickly / 2 seconds",
+    name: "reject peers who dont handshake quickly / 2 seconds timeout",
     shows: "a silent caller idles out at the check after the limit",
   },
   {
-    name: "reject peers who dont handshake quickly / 5 seconds",
+    name: "reject peers who dont handshake quickly / 5 seconds timeout",
     shows: "the same with a longer limit",
   },
   {
-    name: "drop peers who straggle / 60 seconds",
+    name: "drop peers who straggle / 60 seconds straggle timeout",
     shows: "a slow reader is dropped as straggling, not as idle",
   },
-  { name: "drop peers who straggle / 120 seconds", shows: "the same with the usual limit" },
-  { name: "drop peers who straggle / 150 seconds", shows: "the same with a longer limit" },
+  { name: "drop peers who straggle / 120 seconds straggle timeout", shows: "the same with the usual limit" },
+  { name: "drop peers who straggle / 150 seconds straggle timeout", shows: "the same with a longer limit" },
   {
     name: "GET_SCP_STATE rate limiting",
     shows: "10 requests a window are served, more are ignored; the window starts anew",
   },
   {
-    name: "reject peers with the same nodeid / A dials B",
+    name: "reject peers with the same nodeid / inbound",
     shows: "a node that dials its own identity: connecting to self",
   },
-  { name: "reject peers with the same nodeid / B dials A", shows: "the same the other way" },
+  { name: "reject peers with the same nodeid / outbound", shows: "the same the other way" },
   {
     name: "connecting to saturated nodes",
     shows: "nodes find places through the PEERS of a full one, and again when it is gone",
@@ -245,7 +248,10 @@ const TX_FLOODING = "Flooding / transaction flooding";
 const SCP_FLOODING = "Flooding / scp messages flooding";
 const PULL_MODE: Scenario[] = [
   { name: `${PULL} / ignore duplicated adverts`, shows: "an advert that comes again makes no demand" },
-  { name: `${PULL} / do not advertise to peers that know about tx`, shows: "who advertised is not told" },
+  {
+    name: `${PULL} / do not advertise to peers that know about tx / pull mode enabled on all`,
+    shows: "who advertised is not told",
+  },
   { name: `${PULL} / sanity check - demand`, shows: "each is asked for what it alone advertised" },
   {
     name: `${PULL} / exact same advert from two peers`,
@@ -317,12 +323,12 @@ const PULL_MODE: Scenario[] = [
     notHere: SIGNATURES,
   },
   {
-    name: "populateSignatureCache tests / Fee bump transaction with invalid source accounts",
+    name: "populateSignatureCache tests / Fee bump transaction with invalid accounts",
     shows: "no check",
     notHere: SIGNATURES,
   },
   {
-    name: "populateSignatureCache tests / Ed25519 signed payload signer cached",
+    name: "populateSignatureCache tests / Ed25519 signed payload signer cached during overlay validation",
     shows: "one check, then hits",
     notHere: SIGNATURES,
   },

@@ -81,7 +81,8 @@ function alternatives(name: string): string[] {
   const optional = /^(.*?)\((\w+)\)( .*)?$/.exec(name);
   if (optional === null) return [name];
   const [, before, letters, after = ""] = optional;
-  return [before.trimEnd() + after, before + letters + after];
+  // Letters are an ending, which may be left out; a word makes a second name.
+  return letters === "s" ? [before + after] : [before.trimEnd() + after, before + letters + after];
 }
 
 const TESTS = namedTests();

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { EngineWorld } from "../kit/engine_world.ts";
 import { Voice } from "../kit/voices.ts";
 
-for (const [section, limitMs] of [["2 seconds", 2000], ["5 seconds", 5000]] as const) {
+for (const [section, limitMs] of [["2 seconds timeout", 2000], ["5 seconds timeout", 5000]] as const) {
   test(`scenario: reject peers who dont handshake quickly, ${section}`, async () => {
     await using world = new EngineWorld({ config: { noDial: true, authenticationTimeoutMs: limitMs } });
     const a = await world.add(), b = await world.add();
@@ -21,7 +21,10 @@ for (const [section, limitMs] of [["2 seconds", 2000], ["5 seconds", 5000]] as c
 }
 
 for (
-  const [section, limitMs] of [["60 seconds", 60_000], ["120 seconds", 120_000], ["150 seconds", 150_000]] as const
+  const [section, limitMs] of [["60 seconds straggle timeout", 60_000], ["120 seconds straggle timeout", 120_000], [
+    "150 seconds straggle timeout",
+    150_000,
+  ]] as const
 ) {
   test(`scenario: drop peers who straggle, ${section}`, async () => {
     await using world = new EngineWorld({ config: { noDial: true } });
