@@ -433,7 +433,7 @@ export class OverlayManager {
         stragglerTimeoutMs: config.stragglerTimeoutMs,
         noCreditTimeoutMs: config.noCreditTimeoutMs,
         closeDelayMs: config.closeDelayMs,
-        scpStateFrom: this.scp.range.min,
+        scpStateFrom: this.scp.range.min ?? 0,
         scpQueue: this.#scpQueue,
         faults: this.#options.peerFaults,
       },

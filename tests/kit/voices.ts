@@ -44,9 +44,9 @@ export class Voice {
     this.#validator = new Validator({ index: n, lagMs: 0, key, networkId: NETWORK_ID, quorumSet });
   }
 
-  /** A signed value that refers to this validator's transaction set. */
-  value(slot: number): Uint8Array {
-    return this.#validator.propose(slot, CLOSE_TIME, this.txSet.hash);
+  /** A signed value: it refers to this validator's transaction set, unless another's hash is given. */
+  value(slot: number, txSetHash = this.txSet.hash): Uint8Array {
+    return this.#validator.propose(slot, CLOSE_TIME, txSetHash);
   }
 
   /** The SCP message about a value: its own, unless another is given. */
@@ -55,9 +55,9 @@ export class Voice {
   }
 
   /** Gives a node what the statements refer to. */
-  equip(engine: OverlayManager): void {
+  equip(engine: OverlayManager, txSet = this.txSet): void {
     engine.dispatcher.addQuorumSet(this.quorumSet);
-    engine.dispatcher.txSets.set(hashText(this.txSet.hash), this.txSet.message);
+    engine.dispatcher.txSets.set(hashText(txSet.hash), txSet.message);
   }
 }
 

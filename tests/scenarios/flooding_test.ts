@@ -5,6 +5,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Account, Asset, Keypair, Operation, TransactionBuilder } from "@stellar/stellar-base";
+import { toHex } from "../../overlay/base/bytes.ts";
 import { transactionHash } from "../../overlay/flood/transaction_pool.ts";
 import { encodeMessage, type StellarMessage } from "../../overlay/wire/messages.ts";
 import { type EngineNode, EngineWorld, PASSPHRASE } from "../kit/engine_world.ts";
@@ -44,6 +45,10 @@ async function network(over: Over, shape: { nodes: number; links: [number, numbe
 const engines = (world: EngineWorld) => world.nodes.map((node) => node.engine);
 
 // ---- Transactions ----
+
+/** Which of the first few transactions a node holds. */
+const hashesOf = ({ engine }: EngineNode) =>
+  [0, 1, 2, 3, 4].map((n) => transaction(n).hash).filter((hash) => engine.transactions.get(hash) !== undefined);
 
 /** 20 transactions, each given to another node in turn, until everybody has them all. */
 async function floodTransactions(world: EngineWorld): Promise<void> {
@@ -146,6 +151,29 @@ test("scenario: overlay pull mode loadgen, with whole engines", async () => {
   assert.deepEqual([advertisedHashes, fulfilled, unfulfilled], [10, 10, 0]);
   assert.equal(sent(two).advertisedHashes, 0);
   assert.equal(two.engine.demands.counts.timeouts, 0);
+});
+
+test("scenario: do not flood invalid transactions", async () => {
+  await using world = await network("loopback", { nodes: 3, links: [[0, 1], [1, 2]] });
+  const [a, b, c] = world.nodes, heard = listen(c.engine, "floodAdvert", "transaction");
+  const [good, offered, pushed, held] = [1, 2, 3, 4].map(transaction);
+  // The ledger of b made three of them invalid; one of these it had already.
+  b.engine.broadcast(held.message);
+  await world.run(10);
+  b.engine.transactions.ban([offered.hash, pushed.hash, held.hash], 0);
+  a.engine.broadcast(offered.message);
+  a.engine.sendTo(b.id, pushed.message);
+  a.engine.broadcast(good.message);
+  await world.run(10_000);
+  assert.deepEqual(hashesOf(b), [good.hash]);
+  assert.deepEqual(hashesOf(c), [good.hash]);
+  assert.equal(b.engine.demands.counts.demandedHashes, 1, "what is offered is not asked for");
+  assert.equal(b.engine.demands.counts.banned, 2, "and what both were told of is not handed out");
+  const adverts = heard.flatMap(({ message }) => {
+    const decoded = message.decode();
+    return decoded.type === "floodAdvert" ? decoded.txHashes.map(toHex) : [];
+  });
+  assert.deepEqual(adverts.sort(), [good.hash, held.hash].sort(), "what comes unasked is not passed on");
 });
 
 test("scenario: background signature verification with missing account", async () => {

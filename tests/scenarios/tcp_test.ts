@@ -8,7 +8,9 @@ import { writeUint32 } from "../../overlay/base/bytes.ts";
 import { systemClock } from "../../overlay/base/clock.ts";
 import { bareFrame, RawRemote, testNode } from "../../overlay/peer/peer_test_remote.ts";
 import { TcpTransport } from "../../overlay/transport/tcp.ts";
+import type { OverlayEvent } from "../../overlay/manager/overlay_manager.ts";
 import { encodeMessage, MessageType } from "../../overlay/wire/messages.ts";
+import { type EngineNode, EngineWorld } from "../kit/engine_world.ts";
 import { eventually, Side, type SideOptions, tcp, tx } from "../kit/peer_pair.ts";
 
 const GET_TX_SET = encodeMessage({ type: "getTxSet", txSetHash: new Uint8Array(32).fill(3) });
@@ -38,6 +40,33 @@ async function underFire(options: SideOptions = {}) {
   };
   return { us: us!, them, close };
 }
+
+/** A node that takes part, and one without any place for a connection. */
+async function withoutPlaces() {
+  const world = new EngineWorld({ tcp: true, config: { noDial: true } });
+  const config = { targetPeerConnections: 0, maxAdditionalPeerConnections: 0 };
+  return { world, p0: await world.add(), p1: await world.add({ config }) };
+}
+const happened = ({ events }: EngineNode, event: OverlayEvent["event"]) =>
+  events.filter((one) => one.event === event).length;
+
+test("scenario: TCPPeer lifetime: p0 connects to p1, but p1 can't accept", async () => {
+  const { world, p0, p1 } = await withoutPlaces();
+  await using _ = world;
+  p0.dial(p1);
+  await world.until(() => happened(p0, "dropped") === 1 && happened(p1, "refused") === 1, "it is refused");
+  assert.deepEqual([happened(p0, "dialing"), happened(p0, "authenticated")], [1, 0]);
+  for (const { engine } of [p0, p1]) assert.deepEqual(engine.counts, { inbound: 0, outbound: 0, pending: 0 });
+});
+
+test("scenario: TCPPeer lifetime: p1 connects to p0, but p1 can't initiate", async () => {
+  const { world, p0, p1 } = await withoutPlaces();
+  await using _ = world;
+  assert.equal(p1.engine.connect(p0.address), false);
+  assert.equal(happened(p1, "dialing"), 0);
+  assert.equal(p1.failures(p0), undefined, "and it is no failure of the address");
+  for (const { engine } of [p0, p1]) assert.deepEqual(engine.counts, { inbound: 0, outbound: 0, pending: 0 });
+});
 
 test("scenario: TCPPeer can communicate", async () => {
   const { a, b, close } = await tcp({ settings: { ping: false } });
