@@ -499,12 +499,10 @@ const TCP: Scenario[] = [
   {
     name: "TCPPeer lifetime / p0 connects to p1, but p1 can't accept",
     shows: "no connection object remains",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer lifetime / p1 connects to p0, but p1 can't initiate",
     shows: "not even an attempt is made",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer can communicate",
@@ -534,28 +532,23 @@ const RELATED: Scenario[] = [
   {
     name: "SCP State",
     shows: "restarted nodes send their last statements, and a fresh node closes their ledger",
-    pending: "scenarios-b",
   },
   {
     name: "SCP checkpoint / GC old checkpoints",
     shows: "12 slots and the checkpoint's first are kept",
-    pending: "scenarios-b",
   },
   {
     name: "SCP checkpoint / Out of sync node receives checkpoint",
     shows: "a node behind gets the checkpoint's slot within 4 s",
-    pending: "scenarios-b",
   },
-  { name: "SCP checkpoint / Two out of sync nodes", shows: "so do two", pending: "scenarios-b" },
+  { name: "SCP checkpoint / Two out of sync nodes", shows: "so do two" },
   {
     name: "In quorum filtering",
     shows: "statements of strangers are not passed on until somebody trusts them",
-    pending: "scenarios-b",
   },
   {
     name: "do not flood invalid transactions",
     shows: "what a ledger made invalid is not offered",
-    pending: "scenarios-b",
   },
   { name: DONT_FLOOD, shows: "so many a period, the highest fee first", pending: "scenarios-b" },
   { name: `${DONT_FLOOD} / with DEX separation`, shows: "with a lane of its own for offers", pending: "scenarios-b" },
