@@ -1,4 +1,7 @@
-/** stellar-core's scenarios of dialing and of the address book, played by whole engines. Source: stellar-core OverlayTests.cpp. */
+/**
+ * stellar-core's scenarios of dialing and of the address book, played by whole engines.
+ * Source: stellar-core OverlayTests.cpp.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PeerAddress } from "../../overlay/base/peer_address.ts";

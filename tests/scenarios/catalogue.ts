@@ -30,6 +30,8 @@ export interface ScenarioGroup {
 
 const SIGNATURES =
   "The cache of checked signatures belongs to the validation of transactions, which needs accounts and their signers.";
+const TRANSACTION_QUEUE =
+  "Which transactions are valid, and which pay most, is known with a ledger only: a relay offers each one as it comes.";
 const TEST_BUILD_BATCHES = "Batches of transactions exist in stellar-core's test builds only.";
 
 const HANDSHAKE: Scenario[] = [
@@ -550,9 +552,13 @@ const RELATED: Scenario[] = [
     name: "do not flood invalid transactions",
     shows: "what a ledger made invalid is not offered",
   },
-  { name: DONT_FLOOD, shows: "so many a period, the highest fee first", pending: "scenarios-b" },
-  { name: `${DONT_FLOOD} / with DEX separation`, shows: "with a lane of its own for offers", pending: "scenarios-b" },
-  { name: "do not flood too many soroban transactions", shows: "the same for Soroban's", pending: "scenarios-b" },
+  { name: DONT_FLOOD, shows: "so many a period, the highest fee first", notHere: TRANSACTION_QUEUE },
+  {
+    name: `${DONT_FLOOD} / with DEX separation`,
+    shows: "with a lane of its own for offers",
+    notHere: TRANSACTION_QUEUE,
+  },
+  { name: "do not flood too many soroban transactions", shows: "the same for Soroban's", notHere: TRANSACTION_QUEUE },
   {
     name: SCP_ENVELOPE,
     shows: "an envelope waits for its quorum set and transaction sets, in either order",

@@ -8,7 +8,7 @@ import { CATALOGUE, type Scenario } from "./catalogue.ts";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 /** What a scenario may wait for. */
-const ALLOWED_PENDING = ["survey", "scenarios-b"];
+const ALLOWED_PENDING = ["survey"];
 /** Holes of one template that are filled in all combinations; none of ours has more. */
 const MAX_HOLES = 3;
 

@@ -1,4 +1,7 @@
-/** stellar-core's scenarios of two islands that do not know of each other, played by whole engines. Source: stellar-core OverlayTests.cpp. */
+/**
+ * stellar-core's scenarios of two islands that do not know of each other, played by whole engines.
+ * Source: stellar-core OverlayTests.cpp.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type EngineNode, EngineWorld } from "../kit/engine_world.ts";

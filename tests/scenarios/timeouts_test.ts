@@ -1,4 +1,7 @@
-/** stellar-core's scenarios of silence, slowness and too many questions, between whole engines. Source: stellar-core OverlayTests.cpp. */
+/**
+ * stellar-core's scenarios of silence, slowness and too many questions, between whole engines.
+ * Source: stellar-core OverlayTests.cpp.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EngineWorld } from "../kit/engine_world.ts";
