@@ -495,7 +495,6 @@ export class OverlayManager {
       peer,
       nodeId: peer.nodeIdText!,
       address,
-      preferred: isPreferred({ nodeId: peer.nodeId!, address }),
       adverts: new TxAdverts({
         clock: this.#clock,
         limits: this.#limits,
@@ -503,6 +502,10 @@ export class OverlayManager {
         periodMs: this.config.floodAdvertPeriodMs,
       }),
       send: (message) => peer.send(message),
+      // Asked anew each time: a later resolution of the configured names may make it preferred, or no longer.
+      get preferred() {
+        return isPreferred({ nodeId: peer.nodeId!, address });
+      },
       get latencyMs() {
         return peer.latencyMs;
       },

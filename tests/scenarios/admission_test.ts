@@ -1,4 +1,7 @@
-/** stellar-core's scenarios of admission and of pending slots, between whole engines. Source: stellar-core OverlayTests.cpp. */
+/**
+ * stellar-core's scenarios of admission and of pending slots, between whole engines.
+ * Source: stellar-core OverlayTests.cpp.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { OverlayConfigChanges } from "../../overlay/base/config.ts";
