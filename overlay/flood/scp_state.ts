@@ -217,20 +217,6 @@ export class ScpState {
   }
 
   /**
-   * Remembers a statement that this node makes itself, so that GET_SCP_STATE is answered with it too; `message` is its
-   * SCP_MESSAGE and is kept. Nothing about it is judged. False as with {@link remember}.
-   * Source: stellar-core HerderImpl.cpp emitEnvelope, restoreSCPState.
-   * @throws OverlayError `xdr_invalid` when it does not decode
-   */
-  rememberOwn(message: Uint8Array, id: FloodId): boolean {
-    const decoded = decodeMessage(message);
-    if (decoded.type !== "scpMessage" || decoded.envelope.statement.slotIndex > MAX_SLOT) return false;
-    const { envelope } = decoded;
-    const judged = { id, slot: Number(envelope.statement.slotIndex), envelope, txSetHashes: [] };
-    return this.remember(judged, message);
-  }
-
-  /**
    * What GET_SCP_STATE(`from`) is answered with: messages to send now, slot by slot, nominations before ballots, ordered by
    * node; and those of the checkpoint's first ledger, to be sent later when it lies before the contiguous slots, whatever
    * `from` is. Source: stellar-core HerderImpl.cpp sendSCPStateToPeer, Slot.cpp processCurrentState.

@@ -1,7 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { VirtualClock } from "../base/clock.ts";
-import { floodIdOf } from "./floodgate.ts";
 import type { ScpBallot, ScpPledges, ScpQuorumSet } from "../wire/types.ts";
 import { checkpointStart, ScpState, type ScpStateOptions } from "./scp_state.ts";
 import { MAX_SANE_QUORUM_SET_BYTES, quorumSetProblem, statementProblem } from "./scp_state_rules.ts";
@@ -140,15 +139,6 @@ test("ScpState keeps the newest statement of each node, nominations and ballots 
   assert.deepEqual(state.stateFrom(7).now, [messages.nomination, messages.externalize]);
   assert.deepEqual(state.stateFrom(8).now, []);
   assert.equal(state.bytes, messages.nomination.length + messages.externalize.length);
-});
-
-test("ScpState.rememberOwn answers with our own statements, which are refused when they come back", () => {
-  const state = stateOf({ ownNodeId: A.publicKey }), own = scpMessage(A, 9, externalize(QSET, VALUE));
-  assert.equal(state.rememberOwn(own, floodIdOf(own)), true);
-  assert.deepEqual([state.stateFrom(0).now, state.tracking], [[own], 9]);
-  const older = scpMessage(A, 9, prepare(QSET, 1, VALUE));
-  assert.equal(state.rememberOwn(older, floodIdOf(older)), false);
-  assert.equal(offer(state, own), "own");
 });
 
 test("ScpState.stateFrom answers slot by slot, nominations first, ordered by node, 100 slots at most", () => {

@@ -3,7 +3,7 @@
  * each decision is made in a module of its own. Source: stellar-core OverlayManagerImpl.cpp, Peer.cpp; peers.md, flooding.md.
  */
 import type { DropOrder } from "../auth/handshake.ts";
-import { toHex } from "../base/bytes.ts";
+import { equalBytes, toHex } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { flowControlLimits, type OverlayConfig, tickMs } from "../base/config.ts";
 import type { Failure } from "../base/errors.ts";
@@ -601,13 +601,16 @@ export class OverlayManager {
 
   /**
    * Floods a message to every peer that does not know it: a transaction is advertised, everything else sent. Returns the
-   * node ids it goes to. An SCP message also becomes part of what GET_SCP_STATE is answered with.
+   * node ids it goes to. An SCP message of our own is kept, to answer GET_SCP_STATE.
    */
   broadcast(message: StellarMessage): string[] {
     const bytes = encodeMessage(message);
     if (message.type !== "transaction") {
       const id = floodIdOf(bytes);
-      if (message.type === "scpMessage") this.scp.rememberOwn(bytes, id);
+      if (message.type === "scpMessage" && equalBytes(message.envelope.statement.nodeId, this.local.nodeId)) {
+        const { envelope } = message;
+        this.scp.remember({ id, slot: Number(envelope.statement.slotIndex), envelope, txSetHashes: [] }, bytes);
+      }
       return this.#relay(id, bytes);
     }
     const hash = transactionHash(bytes);

@@ -37,7 +37,7 @@ test(`fuzz: random messages of an authenticated peer harm nobody, seed ${SEED}`,
   honest.dial(target);
   await world.connected(honest, target);
   const close = (slot: number) => {
-    for (const voice of honestVoices) honest.engine.broadcast(voice.says(slot, "externalize"));
+    for (const voice of honestVoices) voice.sayAt(honest.engine, slot, "externalize");
   };
   for (const voice of honestVoices) voice.equip(honest.engine);
   // The target must know the majority before the others speak.

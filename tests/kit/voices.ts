@@ -2,10 +2,12 @@
  * The little of a herder that tests of flooding need: validators that sign statements, the quorum sets and transaction sets
  * these refer to, and transactions; also what a node was sent.
  */
+import assert from "node:assert/strict";
 import { concatBytes } from "../../overlay/base/bytes.ts";
 import { VirtualClock } from "../../overlay/base/clock.ts";
 import { networkIdOf, sha256, type SigningKey, signingKey } from "../../overlay/crypto/primitives.ts";
 import { encodeNodeId } from "../../overlay/crypto/strkey.ts";
+import { floodIdOf } from "../../overlay/flood/floodgate.ts";
 import { txSetOf } from "../../overlay/flood/scp_state_test_kit.ts";
 import { transactionHash } from "../../overlay/flood/transaction_pool.ts";
 import { hashText } from "../../overlay/flood/tx_adverts_hashes.ts";
@@ -52,6 +54,18 @@ export class Voice {
   /** The SCP message about a value: its own, unless another is given. */
   says(slot: number, kind: StatementKind, value = this.value(slot)): StellarMessage {
     return decodeMessage(this.#validator.state(slot, kind, value).message);
+  }
+
+  /**
+   * Says it through a node, as if the statement had just come there. The node's own voice is kept by the node; another's is
+   * judged first.
+   */
+  sayAt(engine: OverlayManager, slot: number, kind: StatementKind, value?: Uint8Array): void {
+    const message = this.says(slot, kind, value), bytes = encodeMessage(message);
+    const verdict = engine.scp.judge(bytes, floodIdOf(bytes));
+    if (verdict.accepted) engine.scp.remember(verdict.judged, bytes);
+    else assert.equal(verdict.reason, "own");
+    engine.broadcast(message);
   }
 
   /** Gives a node what the statements refer to. */

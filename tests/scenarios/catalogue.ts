@@ -31,7 +31,8 @@ export interface ScenarioGroup {
 const SIGNATURES =
   "The cache of checked signatures belongs to the validation of transactions, which needs accounts and their signers.";
 const TRANSACTION_QUEUE =
-  "Which transactions are valid, and which pay most, is known with a ledger only: a relay offers each one as it comes.";
+  "The budget per period and the order by fee are those of the transaction queue, which needs a ledger: " +
+  "a relay offers each transaction as it comes.";
 const TEST_BUILD_BATCHES = "Batches of transactions exist in stellar-core's test builds only.";
 
 const HANDSHAKE: Scenario[] = [
@@ -385,15 +386,15 @@ const TOPOLOGY: Scenario[] = [
   { name: "broadcast() broadcasts", shows: "a message goes to those who do not know it, once" },
   {
     name: "basic connectivity / not enough capacity",
-    shows: "1 place out, 20 in: islands remain",
+    shows: "1 place out, 20 in: more than half of such networks stay islands",
   },
   {
     name: "basic connectivity / small fanout sufficient to stay connected",
-    shows: "2 out, 2 in connect 23 nodes",
+    shows: "2 out, 2 in connect 23 nodes; for consensus: everybody hears every validator's statement",
   },
   {
     name: "basic connectivity / large network is connected",
-    shows: "2 out, 4 in connect 123 nodes",
+    shows: "2 out, 4 in connect 123 nodes; for consensus: the same",
   },
   {
     name: "peer churn / add new peers",
@@ -533,24 +534,26 @@ const SCP_ENVELOPE = "PendingEnvelopes recvSCPEnvelope";
 const RELATED: Scenario[] = [
   {
     name: "SCP State",
-    shows: "restarted nodes send their last statements, and a fresh node closes their ledger",
+    shows:
+      "restarted nodes, whose herders restore their last statements, answer with them; for externalizing: a fresh node tracks that slot",
   },
   {
     name: "SCP checkpoint / GC old checkpoints",
-    shows: "12 slots and the checkpoint's first are kept",
+    shows: "statements of 12 slots and of the checkpoint's first are kept, as scripted validators externalize",
   },
   {
     name: "SCP checkpoint / Out of sync node receives checkpoint",
-    shows: "a node behind gets the checkpoint's slot within 4 s",
+    shows: "a node behind gets the recent slots at once and the checkpoint's within 4 s",
   },
-  { name: "SCP checkpoint / Two out of sync nodes", shows: "so do two" },
+  { name: "SCP checkpoint / Two out of sync nodes", shows: "so do two, one of which only knows the other" },
   {
     name: "In quorum filtering",
-    shows: "statements of strangers are not passed on until somebody trusts them",
+    shows:
+      "statements of strangers are not passed on until one node's quorum set names one; then its own trust counts too",
   },
   {
     name: "do not flood invalid transactions",
-    shows: "what a ledger made invalid is not offered",
+    shows: "what the program that follows the ledger banned is neither asked for nor passed on",
   },
   { name: DONT_FLOOD, shows: "so many a period, the highest fee first", notHere: TRANSACTION_QUEUE },
   {

@@ -204,7 +204,7 @@ for (const [shape, of] of Object.entries(SHAPES)) {
       voices.forEach((voice, n) => {
         const { engine } = world.nodes[n % world.nodes.length];
         voice.equip(engine);
-        engine.broadcast(voice.says(slot, "prepare"));
+        voice.sayAt(engine, slot, "prepare");
       });
       await world.until(
         () => engines(world).every(({ scp }) => scp.statements(slot) === ADDED),

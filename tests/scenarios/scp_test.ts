@@ -52,7 +52,7 @@ class Network {
     const voice = this.voices[index], txSet = txSetOf(slot), { engine } = this.nodes[index];
     voice.equip(engine, txSet);
     // The first validator's value: all of them agree.
-    engine.broadcast(voice.says(slot, "externalize", this.voices[0].value(slot, txSet.hash)));
+    voice.sayAt(engine, slot, "externalize", this.voices[0].value(slot, txSet.hash));
   }
 
   /** The core closes ledgers, one a second. */

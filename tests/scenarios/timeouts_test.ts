@@ -51,7 +51,7 @@ test("scenario: GET_SCP_STATE rate limiting, between engines", async () => {
   await using world = new EngineWorld({ config: { noDial: true } });
   const a = await world.add(), b = await world.add();
   // One statement to answer with: every request that is served brings it once.
-  b.engine.broadcast(new Voice(1).says(5, "externalize"));
+  new Voice(1).sayAt(b.engine, 5, "externalize");
   a.dial(b);
   await world.connected(a, b);
   const windowMs = 12 * b.engine.config.closeTimeMs;

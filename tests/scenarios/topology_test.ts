@@ -90,7 +90,7 @@ class Topology {
       const voice = new Voice(i, { key });
       new Voice(0, { key: this.world.nodes[0].key }).equip(engine);
       voice.equip(engine);
-      engine.broadcast(voice.says(slot, "externalize", value));
+      voice.sayAt(engine, slot, "externalize", value);
     }
     await this.world.until(
       () => nodes.every(({ engine }) => engine.scp.statements(slot) === VALIDATORS),
