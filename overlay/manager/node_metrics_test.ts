@@ -2,7 +2,15 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { externalize, nominate, quorumSetOf, scpMessage, txSetOf, validators, value } from "../flood/scp_state_test_kit.ts";
+import {
+  externalize,
+  nominate,
+  quorumSetOf,
+  scpMessage,
+  txSetOf,
+  validators,
+  value,
+} from "../flood/scp_state_test_kit.ts";
 import { sha256 } from "../crypto/primitives.ts";
 import { COUNTERS, GAUGES, HISTOGRAMS, LABELLED_COUNTERS, OverlayMetrics } from "../metrics/overlay_metrics.ts";
 import type { Drop, Peer } from "../peer/peer.ts";
@@ -180,7 +188,10 @@ test("every metric moves in a busy run", async () => {
   moved.look(node);
 
   // A watcher ignores transactions; a slow reader of SCP messages stops the reading.
-  const watcher = await world.add([], { isValidator: false, flowControl: { totalMessages: 3, floodMessages: 2, batchMessages: 1 } });
+  const watcher = await world.add([], {
+    isValidator: false,
+    flowControl: { totalMessages: 3, floodMessages: 2, batchMessages: 1 },
+  });
   const peer = await world.remote(watcher);
   watcher.subscribe({ types: ["dontHave"], guardedLimit: 0 });
   const nothing: StellarMessage = { type: "dontHave", dontHave: { type: 10, reqHash: new Uint8Array(32) } };
@@ -206,7 +217,11 @@ test("messages are counted by type in both directions, the handshake's included"
   const { messages } = node.metrics.snapshot();
   const bytes = remote.received.reduce((sum, message) => sum + encodeMessage(message).length, 0);
   assert.deepEqual(messages.HELLO.read, 1);
-  assert.deepEqual([messages.AUTH.written, messages.SEND_MORE_EXTENDED.read, messages.GET_SCP_STATE.written], [1, 1, 1]);
+  assert.deepEqual([messages.AUTH.written, messages.SEND_MORE_EXTENDED.read, messages.GET_SCP_STATE.written], [
+    1,
+    1,
+    1,
+  ]);
   assert.equal(Object.values(messages).reduce((sum, type) => sum + type.written, 0), remote.received.length);
   assert.equal(Object.values(messages).reduce((sum, type) => sum + type.bytesWritten, 0), bytes);
   const { counters } = node.authenticatedPeers()[0].peer.connection;
@@ -246,7 +261,11 @@ test("a message seen from anyone is a duplicate from everyone, per peer and in a
 test("countDrop names drops by code, never by text of the remote", () => {
   const metrics = new OverlayMetrics({ clock: new World().clock, typeName: messageEnumName });
   const peer = { role: "remoteCalledUs" } as Peer;
-  const drop = (failure: Drop["failure"], by: Drop["by"] = "remote", reason = "evil text"): Drop => ({ by, reason, failure });
+  const drop = (failure: Drop["failure"], by: Drop["by"] = "remote", reason = "evil text"): Drop => ({
+    by,
+    reason,
+    failure,
+  });
   countDrop(metrics, peer, drop({ code: "connection_lost", reset: false, reason: "EPIPE" }), true);
   countDrop(metrics, peer, drop({ code: "connection_lost", reset: true, reason: "ECONNRESET" }), true);
   countDrop(metrics, peer, drop({ code: "frame_malformed", reason: "x", stage: "live" }, "us"), true);
