@@ -78,16 +78,21 @@ export class World {
     await this.clock.run(node.stop());
   }
 
+  /** A socket that dialed `node` and says nothing. */
+  silent(node: OverlayManager): Promise<Socket> {
+    const { host, port } = node.listening!;
+    const connected = new Promise<Socket>((resolve, reject) => {
+      const handlers = { onConnect: resolve, onFail: reject };
+      this.net.transport(`12.0.0.${++this.#remotes}`).dial({ host, port }, { timeoutMs: 5000 }, handlers);
+    });
+    return this.clock.run(connected);
+  }
+
   /** A hand-driven peer of `node` that dialed it and said HELLO, no more. */
   async remoteAtHello(node: OverlayManager): Promise<RawRemote> {
-    const n = ++this.#remotes;
-    const local = testNode(this.clock, n, { passphrase: WORLD_PASSPHRASE });
-    const { host, port } = node.listening!;
-    const connected = new Promise<RawRemote>((resolve, reject) => {
-      const onConnect = (socket: Socket) => resolve(new RawRemote(socket, local, "weCalledRemote", this.clock));
-      this.net.transport(`12.0.0.${n}`).dial({ host, port }, { timeoutMs: 5000 }, { onConnect, onFail: reject });
-    });
-    const remote = await this.clock.run(connected);
+    const socket = await this.silent(node);
+    const local = testNode(this.clock, this.#remotes, { passphrase: WORLD_PASSPHRASE });
+    const remote = new RawRemote(socket, local, "weCalledRemote", this.clock);
     remote.hello();
     await this.clock.advance(50);
     return remote;
