@@ -48,9 +48,9 @@ for (
 }
 
 test("scenario: GET_SCP_STATE rate limiting, between engines", async () => {
-  await using world = new EngineWorld({ config: { noDial: true } });
+  await using world = new EngineWorld({ config: { noDial: true, consensusStuckMs: 3_600_000 } });
   const a = await world.add(), b = await world.add();
-  // One statement to answer with: every request that is served brings it once.
+  // Out of sync they would ask of their own accord. One statement to answer with: every request that is served brings it once.
   new Voice(1).sayAt(b.engine, 5, "externalize");
   a.dial(b);
   await world.connected(a, b);
