@@ -16,7 +16,7 @@ import { listen, transaction, Voice } from "../kit/voices.ts";
 const COUNT = Number(process.env.FUZZ_MESSAGES ?? 2000);
 const SEED = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 32));
 const STEP_MS = 500;
-const SAMPLES = 40;
+const SAMPLES = 150;
 /** The honest peer is looked at once in so many messages. */
 const ROUND = 100;
 
