@@ -27,7 +27,7 @@ function samples(seed: number): StellarMessage[][] {
   return types.map((type) => fc.sample(arbMessages[type], { seed, numRuns: SAMPLES }));
 }
 
-test(`fuzz: random messages of an authenticated peer harm nobody, seed ${SEED}`, { timeout: 60_000 }, async () => {
+test(`fuzz: random messages of an authenticated peer harm nobody, seed ${SEED}`, { timeout: 60_000 + 30 * COUNT }, async () => {
   const random = new SeededRandom(SEED), pick = <T>(of: readonly T[]): T => of[random.int(of.length)];
   const honestVoices = [0, 1, 2].map((n) => new Voice(n)), hostileVoices = [3, 4].map((n) => new Voice(n));
   const trusted = new Set([...honestVoices, ...hostileVoices].map(({ key }) => String(key.publicKey)));
