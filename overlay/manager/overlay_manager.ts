@@ -587,7 +587,10 @@ export class OverlayManager {
 
   /** An endless sequence of the messages that peers send; see {@link Subscription}. */
   subscribe(options: SubscribeOptions = {}): Subscription {
-    const subscription = new Subscription(options, (closed) => this.#subscriptions.delete(closed));
+    const subscription = new Subscription(options, {
+      clock: this.#clock,
+      onClose: (closed) => this.#subscriptions.delete(closed),
+    });
     this.#subscriptions.add(subscription);
     return subscription;
   }
