@@ -15,7 +15,7 @@ import { ChannelQueue, Fifo } from "./channel_queue.ts";
 /** Which channel a type travels on. */
 export type Channel = "scp" | "fetch" | "general";
 
-/** One message for a subscriber. Its bytes are its own copy. */
+/** One message for a subscriber, as a peer sent it: the node itself may have refused it. Its bytes are its own copy. */
 export interface OverlayMessage {
   /** `G...` of the peer it came from. */
   from: string;
