@@ -67,19 +67,20 @@ export async function memoryDatabase(): Promise<Database> {
   return database;
 }
 
-/** A peer with an identity of its own that dialed `engine`. Wait for {@link Peer.authenticated}. */
+/** A peer with an identity of its own that dialed `engine` and was admitted; fails when it was not. */
 export function dialPeer(
   world: LoadWorld,
   engine: OverlayManager,
   host: string,
   handlers: Partial<PeerHandlers> = {},
   settings: Partial<PeerSettings> = {},
+  listeningPort = 11625,
 ): Promise<Peer> {
   const local = new LocalNode({
     passphrase: LOAD_PASSPHRASE,
     clock: world.clock,
     random: world.random,
-    listeningPort: 11625,
+    listeningPort,
   });
   return new Promise((resolve, reject) => {
     world.transport(host).dial(engine.listening!, { timeoutMs: 5000 }, {
