@@ -120,7 +120,7 @@ test("a node and a command share a database, and kill -9 of the node leaves it s
         else assert.ok(known.has(`${what === "met" ? "127.0.0.1" : "127.0.0.2"}:${which}`), line);
       }
     }
-    assert.ok(acknowledged > 10 * KILLS, `the nodes stored ${acknowledged} changes`);
+    assert.ok(acknowledged > 3 * KILLS, `the nodes stored ${acknowledged} changes`);
     assert.equal(store.loadRun(runId)!.visits.length, writes, "and nothing of ours was lost");
     assert.equal(bans.list().filter((ban) => ban.reason === "ours").length, Math.ceil(writes / 2));
     store.close();
