@@ -1,5 +1,5 @@
 /** Whole engines and plain peers for load: over real TCP on 127.0.0.1, or on a simulated network in virtual time. */
-import { writeUint32 } from "../../overlay/base/bytes.ts";
+import { readUint32, writeUint32 } from "../../overlay/base/bytes.ts";
 import { type Clock, sleep, systemClock } from "../../overlay/base/clock.ts";
 import { type OverlayConfigChanges, standalone } from "../../overlay/base/config.ts";
 import { type Random, systemRandom } from "../../overlay/base/random.ts";
@@ -119,6 +119,11 @@ export function scpMessages(key: SigningKey, slot: number, count: number, closeT
     { length: count },
     (_, i) => scpMessage(key, slot, prepare(quorumSetHash, from + i, voted)),
   );
+}
+
+/** Ballot counter of such a message: it follows type, node id (type and key), slot, pledge type and quorum set hash. */
+export function counterOf(message: Uint8Array): number {
+  return readUint32(message, 4 + 36 + 8 + 4 + 32);
 }
 
 /** A TRANSACTION message of `size` bytes that no other number gives. */

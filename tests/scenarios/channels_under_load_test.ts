@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readUint32 } from "../../overlay/base/bytes.ts";
 import { systemClock, VirtualClock } from "../../overlay/base/clock.ts";
 import { isFailure } from "../../overlay/base/errors.ts";
 import { SeededRandom } from "../../overlay/base/random.ts";
@@ -17,6 +16,7 @@ import { MemoryNetwork } from "../../overlay/transport/memory.ts";
 import { encodeMessage, MessageType } from "../../overlay/wire/messages.ts";
 import {
   advertMessage,
+  counterOf,
   dialPeer,
   type LoadWorld,
   scpMessages,
@@ -26,8 +26,6 @@ import {
   until,
 } from "../kit/load_kit.ts";
 
-/** Ballot counter of an SCP message made by the kit: type, node id (type and key), slot, pledge type, quorum set hash. */
-const counterOf = (bytes: Uint8Array) => readUint32(bytes, 4 + 36 + 8 + 4 + 32);
 const seconds = (clock: { wallMs(): number }) => BigInt(Math.floor(clock.wallMs() / 1000));
 const queryOf = (number: number) => encodeMessage({ type: "getTxSet", txSetHash: new Uint8Array(32).fill(number) });
 
