@@ -6,7 +6,7 @@ import { type Random, systemRandom } from "../../overlay/base/random.ts";
 import type { SigningKey } from "../../overlay/crypto/primitives.ts";
 import { type Database, openDatabase } from "../../overlay/db/database.ts";
 import { migrate } from "../../overlay/db/schema.ts";
-import { prepare, scpMessage, value } from "../../overlay/flood/scp_state_test_kit.ts";
+import { NETWORK_ID, prepare, scpMessage, value } from "../../overlay/flood/scp_state_test_kit.ts";
 import { OverlayManager, type OverlayManagerOptions } from "../../overlay/manager/overlay_manager.ts";
 import { LocalNode } from "../../overlay/peer/local_node.ts";
 import { Peer, type PeerHandlers, type PeerSettings } from "../../overlay/peer/peer.ts";
@@ -112,12 +112,19 @@ export function dialPeer(
 }
 
 /** Validly signed SCP messages of one validator, each newer than the one before; `from` is the first one's counter. */
-export function scpMessages(key: SigningKey, slot: number, count: number, closeTime: bigint, from = 1): Uint8Array[] {
-  const voted = value(key, new Uint8Array(32).fill(2), closeTime);
+export function scpMessages(
+  key: SigningKey,
+  slot: number,
+  count: number,
+  closeTime: bigint,
+  from = 1,
+  networkId: Uint8Array = NETWORK_ID,
+): Uint8Array[] {
+  const voted = value(key, new Uint8Array(32).fill(2), closeTime, networkId);
   const quorumSetHash = new Uint8Array(32).fill(1);
   return Array.from(
     { length: count },
-    (_, i) => scpMessage(key, slot, prepare(quorumSetHash, from + i, voted)),
+    (_, i) => scpMessage(key, slot, prepare(quorumSetHash, from + i, voted), networkId),
   );
 }
 
