@@ -31,6 +31,11 @@ export interface OverlayMessage {
 export interface SubscribeOptions {
   /** Only these types; all when absent. */
   types?: readonly MessageTypeName[];
+  /**
+   * Whether a watcher demands the transactions that peers advertise, so that they arrive. Default: when `types` holds
+   * TRANSACTION or is absent. With false only what comes by itself is seen.
+   */
+  demand?: boolean;
   /** General messages kept for a slow subscriber; the oldest stays, the newest is missed. 4,096 unless given. */
   generalLimit?: number;
   /** Their bytes. 16 MiB unless given. */
@@ -56,6 +61,8 @@ export interface SubscriptionOwner {
   clock: Clock;
   /** Called once, when nothing is taken any more. */
   onClose(subscription: Subscription): void;
+  /** Called for every message that is missed. */
+  onMissed?(): void;
 }
 
 const DEFAULT_GENERAL = 4096;
@@ -113,6 +120,8 @@ export interface SubscriptionCounts {
  */
 export class Subscription implements AsyncIterableIterator<OverlayMessage>, AsyncDisposable {
   readonly #types: ReadonlySet<number> | undefined;
+  /** See {@link SubscribeOptions.demand}. */
+  readonly demands: boolean;
   readonly #whenFull: "wait" | "drop";
   readonly #patienceMs: number;
   readonly #owner: SubscriptionOwner;
@@ -131,6 +140,7 @@ export class Subscription implements AsyncIterableIterator<OverlayMessage>, Asyn
 
   constructor(options: SubscribeOptions, owner: SubscriptionOwner) {
     this.#types = options.types && new Set(options.types.map((name) => MessageType[name]));
+    this.demands = options.demand ?? this.listensTo(MessageType.transaction);
     this.#whenFull = options.whenFull ?? "wait";
     this.#patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
     this.#owner = owner;
@@ -150,8 +160,13 @@ export class Subscription implements AsyncIterableIterator<OverlayMessage>, Asyn
   }
 
   /** Whether this subscriber asked for the type. */
+  listensTo(type: number): boolean {
+    return this.#types === undefined || this.#types.has(type);
+  }
+
+  /** The same, until it is closed. */
   wants(type: number): boolean {
-    return !this.#closed && (this.#types === undefined || this.#types.has(type));
+    return !this.#closed && this.listensTo(type);
   }
 
   /**
@@ -167,6 +182,7 @@ export class Subscription implements AsyncIterableIterator<OverlayMessage>, Asyn
       if (channel === "general") this.#missed++;
       else this.#missedGuarded++;
       this.#untold[channel]++;
+      this.#owner.onMissed?.();
       return undefined;
     }
     const item: OverlayMessage = {
