@@ -11,6 +11,8 @@ interface Receiver {
   port: number;
   /** The kind of messages it is sent. */
   kind: string;
+  /** Messages per round, times what is given. */
+  times?: number;
 }
 
 const settle = async (child: Child, peers: number) => {
@@ -41,19 +43,20 @@ let sinks: Child | undefined;
 const sinksOf = () => (sinks ??= Child.ours("engine_child.ts", "sinks"));
 
 /** Sends each receiver its messages in turn, round by round. */
-async function inTurn(receivers: Receiver[], n: number, rounds: number): Promise<Rows<string>> {
+async function inTurn(receivers: Receiver[], few: number, rounds: number): Promise<Rows<string>> {
   const rows = new Rows(receivers.map(({ variant }) => variant));
   const sender = Child.ours("engine_child.ts", "sender");
   let from = 1;
   for (let round = -1; round < rounds; round++) {
-    for (const { variant, child, port, kind } of receivers) {
+    for (const { variant, child, port, kind, times } of receivers) {
+      const n = few * (times ?? 1);
       await sender.ask({ do: "prepare", port, kind, n, from });
       await child.ask({ do: "start", n });
       await sender.ask({ do: "send" });
       const result = await child.ask({ do: "result" });
       if (round >= 0) rows.add(variant, { "per second": result.perSecond, "CPU us": result.cpuUs });
     }
-    from += n;
+    from += few;
   }
   for (const { child } of receivers) child.stop();
   sender.stop();
@@ -84,11 +87,11 @@ export async function engineReceiveScp(options: Options): Promise<Measured> {
 /** TRANSACTION by advert and demand, as the protocol has it, and what a watcher saves. */
 export async function watcher(options: Options): Promise<Measured> {
   const receivers = [
-    await floor("floor, TRANSACTION", "transaction", false),
-    await node("watcher, TRANSACTION", "transaction", { validator: false }),
+    { ...await floor("floor, TRANSACTION", "transaction", false), times: 5 },
+    { ...await node("watcher, TRANSACTION", "transaction", { validator: false }), times: 5 },
     await node("relay, TRANSACTION", "transaction", { validator: true }),
-    await floor("floor, FLOOD_ADVERT of 20", "advert", false),
-    await node("watcher, FLOOD_ADVERT of 20", "advert", { validator: false }),
+    { ...await floor("floor, FLOOD_ADVERT of 20", "advert", false), times: 5 },
+    { ...await node("watcher, FLOOD_ADVERT of 20", "advert", { validator: false }), times: 5 },
     await node("relay, FLOOD_ADVERT of 20", "advert", { validator: true }),
     await node("relay, advert and demand", "pull", { validator: true }),
   ];
