@@ -5,6 +5,7 @@
 import process from "node:process";
 import { crawlTwin } from "./crawl.ts";
 import { broadcast, engineReceiveScp, memory, watcher } from "./engine.ts";
+import { flood } from "./flood.ts";
 import { handshake } from "./handshake.ts";
 import { receive, receiveWithCredit } from "./receive.ts";
 import { type Measured, type Options, render } from "./report.ts";
@@ -21,6 +22,7 @@ const BENCHMARKS: [name: string, run: (options: Options) => Promise<Measured>][]
   ["watcher", (options) => watcher(options)],
   ["broadcast", (options) => broadcast(options)],
   ["memory", (options) => memory(options)],
+  ["flood", (options) => flood(options)],
   ["crawl", (options) => crawlTwin(options)],
   ["start", (options) => startUp(options)],
 ];
