@@ -4,6 +4,8 @@
  */
 import { OldestFirst } from "../base/oldest.ts";
 import { primitives } from "../crypto/primitives.ts";
+import type { OverlayMetrics } from "../metrics/overlay_metrics.ts";
+import type { PeerMetrics } from "../peer/peer_metrics.ts";
 import { hashText } from "../flood/tx_adverts_hashes.ts";
 
 /** Messages remembered. Source: stellar-core OverlayManagerImpl.cpp, the cache of message metrics. */
@@ -45,5 +47,43 @@ export class SeenMessages {
     else this.#oldest.rest();
     this.#names.add(name);
     return true;
+  }
+}
+
+/** Counts unique and duplicate messages, per peer and in all. Bytes are those of StellarMessages. */
+export class UniqueTraffic {
+  readonly #metrics: OverlayMetrics;
+  readonly #seen = new SeenMessages();
+
+  constructor(metrics: OverlayMetrics) {
+    this.#metrics = metrics;
+  }
+
+  /** A flood or survey message came; `name` is its flood id, or its {@link sampleName}. */
+  flood(from: PeerMetrics, name: string, bytes: number): void {
+    const { counters } = this.#metrics;
+    const isNew = this.#seen.add(name);
+    from.countFlood(isNew, bytes);
+    if (isNew) {
+      counters.uniqueFloodMessages++;
+      counters.uniqueFloodBytes += bytes;
+    } else {
+      counters.duplicateFloodMessages++;
+      counters.duplicateFloodBytes += bytes;
+    }
+  }
+
+  /** A transaction set or quorum set came. */
+  fetch(from: PeerMetrics, message: Uint8Array): void {
+    const { counters } = this.#metrics;
+    const bytes = message.length, isNew = this.#seen.add(sampleName(message));
+    from.countFetch(isNew, bytes);
+    if (isNew) {
+      counters.uniqueFetchMessages++;
+      counters.uniqueFetchBytes += bytes;
+    } else {
+      counters.duplicateFetchMessages++;
+      counters.duplicateFetchBytes += bytes;
+    }
   }
 }
