@@ -4,6 +4,8 @@
  */
 import process from "node:process";
 import { crawlTwin } from "./crawl.ts";
+import { broadcast, engineReceiveScp, memory, watcher } from "./engine.ts";
+import { flood } from "./flood.ts";
 import { handshake } from "./handshake.ts";
 import { receive, receiveWithCredit } from "./receive.ts";
 import { type Measured, type Options, render } from "./report.ts";
@@ -16,6 +18,11 @@ const BENCHMARKS: [name: string, run: (options: Options) => Promise<Measured>][]
   ["receive-transaction", (options) => receive(options, "transaction")],
   ["receive-advert", (options) => receive(options, "advert")],
   ["receive-credit", (options) => receiveWithCredit(options)],
+  ["engine-receive-scp", (options) => engineReceiveScp(options)],
+  ["watcher", (options) => watcher(options)],
+  ["broadcast", (options) => broadcast(options)],
+  ["memory", (options) => memory(options)],
+  ["flood", (options) => flood(options)],
   ["crawl", (options) => crawlTwin(options)],
   ["start", (options) => startUp(options)],
 ];

@@ -4,6 +4,7 @@
  * flooding.md section 2.
  */
 import { toHex } from "../base/bytes.ts";
+import { OldestFirst } from "../base/oldest.ts";
 import { primitives } from "../crypto/primitives.ts";
 
 /** Ledgers a transaction is kept. Source: stellar-core HerderImpl.cpp TRANSACTION_QUEUE_TIMEOUT_LEDGERS. */
@@ -36,6 +37,7 @@ export class TransactionPool implements TransactionSource {
   readonly #held = new Map<string, Held>();
   /** Hashes that left, and the ledger they left at. BOUNDED: as many as may be held, for {@link BANNED_LEDGERS}. */
   readonly #gone = new Map<string, number>();
+  readonly #oldestGone = new OldestFirst(this.#gone);
   #bytes = 0;
 
   constructor(options: { maxTransactions?: number; maxBytes?: number } = {}) {
@@ -96,7 +98,8 @@ export class TransactionPool implements TransactionSource {
   }
 
   #refuse(hash: string, ledger: number): void {
-    if (this.#gone.size >= this.#maxTransactions) this.#gone.delete(this.#gone.keys().next().value!);
+    if (this.#gone.size >= this.#maxTransactions) this.#gone.delete(this.#oldestGone.next()!);
+    else this.#oldestGone.rest();
     this.#gone.set(hash, ledger);
   }
 }

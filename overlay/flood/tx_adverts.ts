@@ -4,6 +4,7 @@
  */
 import type { Buffer } from "node:buffer";
 import type { Clock, Timer } from "../base/clock.ts";
+import { OldestFirst } from "../base/oldest.ts";
 import { countTxHashes, MAX_TX_HASHES } from "../wire/messages.ts";
 import { asBuffer, FIRST_HASH_AT, type HashText, packTxHashes } from "./tx_adverts_hashes.ts";
 
@@ -79,6 +80,7 @@ export class TxAdverts {
    * advert of something it likely learns elsewhere. BOUNDED: {@link ADVERT_HISTORY_SIZE}; also {@link clearBelow}.
    */
   readonly #history = new Map<number, number>();
+  readonly #oldest = new OldestFirst(this.#history);
   /** BOUNDED: `maxTxSetSizeOps` hashes together with {@link #retry}. */
   #incoming: Chunk[] = [];
   #incomingHead = 0;
@@ -194,9 +196,8 @@ export class TxAdverts {
 
   #remember(key: number, ledger: number): void {
     const history = this.#history;
-    if (!history.delete(key) && history.size >= ADVERT_HISTORY_SIZE) {
-      history.delete(history.keys().next().value!);
-    }
+    if (history.size < ADVERT_HISTORY_SIZE) this.#oldest.rest();
+    if (!history.delete(key) && history.size >= ADVERT_HISTORY_SIZE) history.delete(this.#oldest.next()!);
     history.set(key, ledger);
   }
 

@@ -3,6 +3,7 @@
  * answers the demands of others. Source: stellar-core TxDemandsManager.cpp; flooding.md section 2.
  */
 import type { Clock, Timer } from "../base/clock.ts";
+import { OldestFirst } from "../base/oldest.ts";
 import { type Random, shuffle } from "../base/random.ts";
 import type { TransactionSource } from "./transaction_pool.ts";
 import { hashesPerPeriod, type TxAdverts, type TxFloodLimits } from "./tx_adverts.ts";
@@ -108,6 +109,7 @@ export class TxDemandsManager {
   readonly #backoffMs: number;
   /** By hash, in the order of the first demands. BOUNDED: {@link DEMAND_RETENTION_MS} and {@link MAX_DEMAND_RECORDS}. */
   readonly #records = new Map<HashText, DemandRecord>();
+  readonly #oldest = new OldestFirst(this.#records);
   #timer: Timer | undefined;
   readonly counts: TxDemandsCounts = {
     demands: 0,
@@ -240,7 +242,10 @@ export class TxDemandsManager {
   #record(hash: HashText, nodeId: string, nowMs: number): void {
     let record = this.#records.get(hash);
     if (record === undefined) {
-      if (this.#records.size >= MAX_DEMAND_RECORDS) this.#forget(...this.#records.entries().next().value!);
+      if (this.#records.size >= MAX_DEMAND_RECORDS) {
+        const oldest = this.#oldest.next()!;
+        this.#forget(oldest, this.#records.get(oldest)!);
+      } else this.#oldest.rest();
       record = { firstMs: nowMs, lastMs: nowMs, peers: [], atMs: [], arrived: false };
       this.#records.set(hash, record);
     } else {

@@ -106,9 +106,14 @@ export class MessageFlow {
 
   /** See `OverlayManager.subscribe`. */
   subscribe(options: SubscribeOptions): Subscription {
-    const subscription = new Subscription(options, (closed) => {
-      if (this.#subscriptions.delete(closed)) this.traffic.interest.count(closed, -1);
-    }, () => void this.#context.metrics.counters.subscriberOverflow++);
+    const { clock, metrics } = this.#context;
+    const subscription = new Subscription(options, {
+      clock,
+      onClose: (closed) => {
+        if (this.#subscriptions.delete(closed)) this.traffic.interest.count(closed, -1);
+      },
+      onMissed: () => void metrics.counters.subscriberOverflow++,
+    });
     if (this.#closed) {
       subscription.close();
       return subscription;

@@ -2,6 +2,7 @@
  * Which messages were seen from anyone lately, for the counters of unique and duplicate traffic. Source: stellar-core
  * OverlayManagerImpl.cpp recordMessageMetric; survey.md section 8.
  */
+import { OldestFirst } from "../base/oldest.ts";
 import { primitives } from "../crypto/primitives.ts";
 import type { OverlayMetrics } from "../metrics/overlay_metrics.ts";
 import type { PeerMetrics } from "../peer/peer_metrics.ts";
@@ -28,6 +29,7 @@ export function sampleName(message: Uint8Array): string {
 export class SeenMessages {
   /** BOUNDED: {@link SEEN_MESSAGES}. */
   readonly #names = new Set<string>();
+  readonly #oldest = new OldestFirst(this.#names);
   readonly #most: number;
 
   constructor(most: number = SEEN_MESSAGES) {
@@ -41,7 +43,8 @@ export class SeenMessages {
   /** Whether the message is new; it is known from here on. */
   add(name: string): boolean {
     if (this.#names.has(name)) return false;
-    if (this.#names.size >= this.#most) this.#names.delete(this.#names.values().next().value!);
+    if (this.#names.size >= this.#most) this.#names.delete(this.#oldest.next()!);
+    else this.#oldest.rest();
     this.#names.add(name);
     return true;
   }

@@ -1,14 +1,21 @@
 /**
  * How received messages reach the program that embeds the engine: three channels per subscriber, so that a flood of one
- * kind never costs the other. A slow subscriber loses general messages, and is told how many; SCP messages and fetch answers
- * are never lost: when their channel is full, the peers that send them are slowed down by flow control instead.
+ * kind never costs the other. A slow subscriber loses general messages, and is told how many and where. SCP messages and
+ * fetch answers it does not lose: when their channel is full, the peers that send them get their credit later, and are so
+ * slowed down. They must not wait for long, because a peer that gets no credit for 60 s hangs up: a subscriber that lets
+ * a sender wait longer than `patienceMs` is ended with `subscriber_too_slow`, and everybody goes on without it.
+ *
+ * The node's own work comes first: a message is judged, relayed and answered before a subscriber sees it.
  */
+import type { Clock, Timer } from "../base/clock.ts";
+import { type Failure, OverlayError } from "../base/errors.ts";
 import { MessageType, type MessageTypeName, messageTypeName, ReceivedMessage } from "../wire/messages.ts";
+import { ChannelQueue, Fifo } from "./channel_queue.ts";
 
 /** Which channel a type travels on. */
 export type Channel = "scp" | "fetch" | "general";
 
-/** One message for a subscriber. Its bytes are its own copy. */
+/** One message for a subscriber, as a peer sent it: the node itself may have refused it. Its bytes are its own copy. */
 export interface OverlayMessage {
   /** `G...` of the peer it came from. */
   from: string;
@@ -16,7 +23,7 @@ export interface OverlayMessage {
   type: MessageTypeName;
   /** Decoded when `message.decode()` is called. */
   message: ReceivedMessage;
-  /** General messages this subscriber missed since the last one it got. */
+  /** Messages of this channel that this subscriber missed between the one before and this one. */
   missedBefore: number;
 }
 
@@ -29,14 +36,47 @@ export interface SubscribeOptions {
    * TRANSACTION or is absent. With false only what comes by itself is seen.
    */
   demand?: boolean;
-  /** General messages kept for a slow subscriber; the oldest stays, the newest is missed. */
+  /** General messages kept for a slow subscriber; the oldest stays, the newest is missed. 4,096 unless given. */
   generalLimit?: number;
-  /** SCP messages, and fetch answers, kept before their senders are slowed down. */
+  /** Their bytes. 16 MiB unless given. */
+  generalBytes?: number;
+  /** SCP messages, and fetch answers, kept before the channel is full. 16,384 of each unless given. */
   guardedLimit?: number;
+  /** Their bytes, of each. 16 MiB unless given; one message always has a place. */
+  guardedBytes?: number;
+  /**
+   * What happens to an SCP message or fetch answer when its channel is full. "wait" (default): its sender waits, nothing is
+   * lost. "drop": it is missed and counted, as a general message is, and no peer is ever slowed down.
+   */
+  whenFull?: "wait" | "drop";
+  /**
+   * Longest wait of a sender, ms, before the subscription is ended. 20,000 unless given: a third of the time after which a
+   * peer without credit hangs up.
+   */
+  patienceMs?: number;
+}
+
+/** What a subscription needs of the node. */
+export interface SubscriptionOwner {
+  clock: Clock;
+  /** Called once, when nothing is taken any more. */
+  onClose(subscription: Subscription): void;
+  /** Called for every message that is missed. */
+  onMissed?(): void;
 }
 
 const DEFAULT_GENERAL = 4096;
 const DEFAULT_GUARDED = 16_384;
+const DEFAULT_BYTES = 16 * 1024 * 1024;
+const DEFAULT_PATIENCE_MS = 20_000;
+/**
+ * Most that may be held behind a full channel: callers that come again and again could else fill the memory within the
+ * patience. Peers hold at most 200 flood messages, 300,000 bytes each, and one message outside flow control.
+ */
+const MAX_HELD_MESSAGES = 50_000;
+const MAX_HELD_BYTES = 64 * 1024 * 1024;
+
+const CHANNELS = ["scp", "fetch", "general"] as const;
 
 /** The channel of a message type. */
 export function channelOf(type: number): Channel {
@@ -55,62 +95,68 @@ export function channelOf(type: number): Channel {
 
 /** What a subscriber has waiting and what it lost. */
 export interface SubscriptionCounts {
+  /** Messages that were handed to the subscriber. */
   delivered: number;
   /** General messages that found no room. */
   missed: number;
+  /** SCP messages and fetch answers that found no room, with `whenFull: "drop"`. */
+  missedGuarded: number;
+  /** Missed messages of all channels that no message has told of yet: none of their channel was taken since. */
+  untold: number;
   /** SCP messages and fetch answers whose sender had to wait. */
   delayed: number;
-  waiting: { scp: number; fetch: number; general: number };
+  /** Those whose sender waits now. */
+  held: number;
+  /** Messages waiting for the subscriber, those held included. */
+  waiting: Record<Channel, number>;
+  /** Their bytes, of all channels. */
+  waitingBytes: number;
 }
 
-/** A queue that gives its front without moving the rest. */
-class Fifo<T> {
-  #items: T[] = [];
-  #head = 0;
-  get length(): number {
-    return this.#items.length - this.#head;
-  }
-  push(item: T): void {
-    this.#items.push(item);
-  }
-  shift(): T | undefined {
-    if (this.#head === this.#items.length) return undefined;
-    const item = this.#items[this.#head];
-    this.#items[this.#head++] = undefined as T;
-    if (this.#head > 1024 && 2 * this.#head > this.#items.length) {
-      this.#items = this.#items.slice(this.#head);
-      this.#head = 0;
-    }
-    return item;
-  }
-}
-
-/** An endless sequence of messages, until it is closed. SCP messages come first, then fetch answers, then the rest. */
+/**
+ * A sequence of messages that ends when it is closed, or too slow: then `next` rejects once with OverlayError
+ * `subscriber_too_slow`, after everything that waits was delivered. SCP messages come first, then fetch answers, then the
+ * rest; each channel keeps the order in which its messages came.
+ */
 export class Subscription implements AsyncIterableIterator<OverlayMessage>, AsyncDisposable {
   readonly #types: ReadonlySet<number> | undefined;
   /** See {@link SubscribeOptions.demand}. */
   readonly demands: boolean;
-  readonly #generalLimit: number;
-  readonly #guardedLimit: number;
-  readonly #onClose: (subscription: Subscription) => void;
-  readonly #onMissed: (() => void) | undefined;
-  /** BOUNDED: general by its limit; the guarded two by their limit plus what peers may have unprocessed. */
-  readonly #queues: Record<Channel, Fifo<OverlayMessage>> = { scp: new Fifo(), fetch: new Fifo(), general: new Fifo() };
-  readonly #blocked: Record<"scp" | "fetch", Fifo<() => void>> = { scp: new Fifo(), fetch: new Fifo() };
-  #missedNow = 0;
-  #waiting: ((result: IteratorResult<OverlayMessage>) => void) | undefined;
+  readonly #whenFull: "wait" | "drop";
+  readonly #patienceMs: number;
+  readonly #owner: SubscriptionOwner;
+  /** BOUNDED: by their room; the guarded two hold more, see {@link MAX_HELD_BYTES}. */
+  readonly #queues: Record<Channel, ChannelQueue<OverlayMessage>>;
+  readonly #untold: Record<Channel, number> = { scp: 0, fetch: 0, general: 0 };
+  /** Calls of `next` that wait: only while all queues are empty. BOUNDED: by the caller. */
+  readonly #readers = new Fifo<(result: IteratorResult<OverlayMessage>) => void>();
+  #patience: Timer | undefined;
   #closed = false;
+  #failure: Failure | undefined;
   #delivered = 0;
   #missed = 0;
+  #missedGuarded = 0;
   #delayed = 0;
 
-  constructor(options: SubscribeOptions, onClose: (subscription: Subscription) => void, onMissed?: () => void) {
+  constructor(options: SubscribeOptions, owner: SubscriptionOwner) {
     this.#types = options.types && new Set(options.types.map((name) => MessageType[name]));
     this.demands = options.demand ?? this.listensTo(MessageType.transaction);
-    this.#onMissed = onMissed;
-    this.#generalLimit = options.generalLimit ?? DEFAULT_GENERAL;
-    this.#guardedLimit = options.guardedLimit ?? DEFAULT_GUARDED;
-    this.#onClose = onClose;
+    this.#whenFull = options.whenFull ?? "wait";
+    this.#patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
+    this.#owner = owner;
+    const guarded = {
+      messages: options.guardedLimit ?? DEFAULT_GUARDED,
+      bytes: options.guardedBytes ?? DEFAULT_BYTES,
+    };
+    const general = {
+      messages: options.generalLimit ?? DEFAULT_GENERAL,
+      bytes: options.generalBytes ?? DEFAULT_BYTES,
+    };
+    this.#queues = {
+      scp: new ChannelQueue(guarded),
+      fetch: new ChannelQueue(guarded),
+      general: new ChannelQueue(general),
+    };
   }
 
   /** Whether this subscriber asked for the type. */
@@ -128,69 +174,107 @@ export class Subscription implements AsyncIterableIterator<OverlayMessage>, Asyn
    * as unprocessed, so that its sender runs out of credit.
    */
   offer(from: string, message: ReceivedMessage): Promise<void> | undefined {
-    if (!this.wants(message.type)) return undefined;
-    const channel = channelOf(message.type);
-    if (channel === "general" && this.#waiting === undefined && this.#queues.general.length >= this.#generalLimit) {
-      this.#missed++;
-      this.#missedNow++;
-      this.#onMissed?.();
+    const { type, bytes } = message;
+    if (!this.wants(type)) return undefined;
+    const channel = channelOf(type), queue = this.#queues[channel];
+    const hasRoom = this.#readers.length > 0 || queue.hasRoom(bytes.length);
+    if (!hasRoom && (channel === "general" || this.#whenFull === "drop")) {
+      if (channel === "general") this.#missed++;
+      else this.#missedGuarded++;
+      this.#untold[channel]++;
+      this.#owner.onMissed?.();
       return undefined;
     }
-    const kept = new ReceivedMessage(message.type, message.bytes.slice(), message.receivedAtMs);
     const item: OverlayMessage = {
       from,
       channel,
-      type: messageTypeName(message.type)!,
-      message: kept,
-      missedBefore: channel === "general" ? this.#missedNow : 0,
+      type: messageTypeName(type)!,
+      message: new ReceivedMessage(type, bytes.slice(), message.receivedAtMs),
+      missedBefore: this.#untold[channel],
     };
-    if (channel === "general") this.#missedNow = 0;
-    const waiting = this.#waiting;
-    if (waiting !== undefined) {
-      this.#waiting = undefined;
+    this.#untold[channel] = 0;
+    const reader = this.#readers.shift();
+    if (reader !== undefined) {
       this.#delivered++;
-      waiting({ value: item, done: false });
-      return undefined;
+      reader({ value: item, done: false });
+    } else if (hasRoom) {
+      queue.push(item, bytes.length);
+    } else {
+      return this.#hold(queue, item);
     }
-    const queue = this.#queues[channel];
-    queue.push(item);
-    if (channel === "general" || queue.length <= this.#guardedLimit) return undefined;
-    this.#delayed++;
-    return new Promise((resolve) => this.#blocked[channel].push(resolve));
+    return undefined;
   }
 
+  #hold(queue: ChannelQueue<OverlayMessage>, item: OverlayMessage): Promise<void> {
+    this.#delayed++;
+    const nowMs = this.#owner.clock.nowMs();
+    const released = new Promise<void>((resolve) => {
+      queue.hold(item, item.message.bytes.length, nowMs, resolve);
+    });
+    const { messages, bytes } = queue.held;
+    if (messages > MAX_HELD_MESSAGES || bytes > MAX_HELD_BYTES) this.#giveUp(nowMs - queue.heldSinceMs!);
+    else this.#patience ??= this.#owner.clock.setTimer(this.#patienceMs, () => this.#lookAtHeld());
+    return released;
+  }
+
+  /** The timer is set for the sender that was first when it was set; by now another one may be. */
+  #lookAtHeld(): void {
+    this.#patience = undefined;
+    const since = Math.min(this.#queues.scp.heldSinceMs ?? Infinity, this.#queues.fetch.heldSinceMs ?? Infinity);
+    if (since === Infinity) return;
+    const waitedMs = this.#owner.clock.nowMs() - since;
+    if (waitedMs >= this.#patienceMs) this.#giveUp(waitedMs);
+    else this.#patience = this.#owner.clock.setTimer(this.#patienceMs - waitedMs, () => this.#lookAtHeld());
+  }
+
+  #giveUp(waitedMs: number): void {
+    this.#failure = { code: "subscriber_too_slow", waitedMs: Math.round(waitedMs), held: this.counts.held };
+    this.#close();
+  }
+
+  /** The next message; more than one call may wait. Rejects with `subscriber_too_slow`, see {@link Subscription}. */
   next(): Promise<IteratorResult<OverlayMessage>> {
-    for (const channel of ["scp", "fetch", "general"] as const) {
+    for (const channel of CHANNELS) {
       const item = this.#queues[channel].shift();
       if (item === undefined) continue;
-      if (channel !== "general") this.#blocked[channel].shift()?.();
       this.#delivered++;
       return Promise.resolve({ value: item, done: false });
     }
+    if (this.#failure !== undefined) {
+      const error = new OverlayError(this.#failure);
+      this.#failure = undefined;
+      return Promise.reject(error);
+    }
     if (this.#closed) return Promise.resolve({ value: undefined, done: true });
-    return new Promise((resolve) => (this.#waiting = resolve));
+    return new Promise((resolve) => this.#readers.push(resolve));
   }
 
-  /** Ends the sequence: what waits is still delivered, nothing new arrives. */
+  /** Ends the sequence: what waits is still delivered, nothing new arrives, no sender waits any more. */
   close(): void {
+    this.#close();
+  }
+
+  #close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const channel of ["scp", "fetch"] as const) {
-      for (let go = this.#blocked[channel].shift(); go !== undefined; go = this.#blocked[channel].shift()) go();
+    this.#patience?.cancel();
+    for (const channel of CHANNELS) this.#queues[channel].releaseAll();
+    for (let reader = this.#readers.shift(); reader !== undefined; reader = this.#readers.shift()) {
+      reader({ value: undefined, done: true });
     }
-    this.#waiting?.({ value: undefined, done: true });
-    this.#waiting = undefined;
-    this.#onClose(this);
+    this.#owner.onClose(this);
   }
 
+  /** Closes it, and forgets what waits: a loop that was left reads no more. */
   return(): Promise<IteratorResult<OverlayMessage>> {
-    this.close();
+    this.#close();
+    this.#failure = undefined;
+    for (const channel of CHANNELS) this.#queues[channel].clear();
     return Promise.resolve({ value: undefined, done: true });
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    this.close();
-    return Promise.resolve();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
   }
 
   [Symbol.asyncIterator](): this {
@@ -202,8 +286,12 @@ export class Subscription implements AsyncIterableIterator<OverlayMessage>, Asyn
     return {
       delivered: this.#delivered,
       missed: this.#missed,
+      missedGuarded: this.#missedGuarded,
+      untold: this.#untold.scp + this.#untold.fetch + this.#untold.general,
       delayed: this.#delayed,
+      held: scp.held.messages + fetch.held.messages,
       waiting: { scp: scp.length, fetch: fetch.length, general: general.length },
+      waitingBytes: scp.bytes + fetch.bytes + general.bytes,
     };
   }
 }
