@@ -39,6 +39,10 @@ const SENTENCES: Sentences = {
   suppressed: (e) => `${count(e.count, "more line")} of '${e.what}' left out in ${ms(e.periodMs)}`,
   linesLost: (e) => `${count(e.count, "log line")} lost: their reader did not keep up`,
   bansReread: (e) => `bans read again: ${count(e.bans, "ban")} hold, ${count(e.dropped, "connected peer")} dropped`,
+  failed: (e) => {
+    const code = e.code === null ? "" : ` (${e.code})`;
+    return [`failed: ${escapeRemoteText(e.detail)}${code}`, ...(e.hint === null ? [] : [`hint: ${e.hint}`])];
+  },
   stopping: (e) => `stopping: ${e.reason}`,
   stopped: (e) => [
     `stopped after ${ms(e.uptimeMs)}: ${e.reason}`,

@@ -59,6 +59,7 @@ export type CommandEvent =
   | { event: "suppressed"; what: string; count: number; periodMs: number }
   | { event: "linesLost"; count: number }
   | { event: "bansReread"; bans: number; dropped: number }
+  | { event: "failed"; code: string | null; detail: string; hint: string | null }
   | { event: "stopping"; reason: string }
   | ({ event: "stopped"; reason: string; authenticatedOutbound: number; authenticatedInbound: number } & NodeStatus);
 
@@ -74,6 +75,7 @@ const LEVEL_OF: { readonly [E in RunEvent["event"]]: Level } = {
   suppressed: "warn",
   linesLost: "warn",
   bansReread: "info",
+  failed: "error",
   stopping: "info",
   stopped: "info",
   listening: "info",

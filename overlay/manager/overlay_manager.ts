@@ -205,7 +205,7 @@ export class OverlayManager {
 
   // ---- Life ----
 
-  /** Opens the door at once and begins to dial after the start delay. @throws OverlayError `port_in_use`, `connect_failed` */
+  /** Opens the door at once and begins to dial after the start delay. @throws OverlayError `port_in_use`, `listen_failed` */
   async start(): Promise<void> {
     const { config } = this;
     if (config.runStandalone) return;
