@@ -32,7 +32,6 @@ type Sentences = { readonly [E in RunEvent["event"]]: (event: Extract<RunEvent, 
 
 const SENTENCES: Sentences = {
   starting: startingSentences,
-  notice: (e) => e.text,
   warning: (e) => escapeRemoteText(e.text),
   metrics: (e) => `metrics at ${e.url}`,
   status: (e) => statusSentence(e),
@@ -43,7 +42,7 @@ const SENTENCES: Sentences = {
     const code = e.code === null ? "" : ` (${e.code})`;
     return [`failed: ${escapeRemoteText(e.detail)}${code}`, ...(e.hint === null ? [] : [`hint: ${e.hint}`])];
   },
-  stopping: (e) => `stopping: ${e.reason}`,
+  ending: (e) => `stopping: ${e.reason}`,
   stopped: (e) => [
     `stopped after ${ms(e.uptimeMs)}: ${e.reason}`,
     `peers: ${e.authenticatedOutbound} outbound and ${e.authenticatedInbound} inbound authenticated in all`,

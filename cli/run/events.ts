@@ -52,7 +52,6 @@ export type CommandEvent =
     addresses: number;
     bans: number;
   }
-  | { event: "notice"; text: string }
   | { event: "warning"; text: string }
   | { event: "metrics"; url: string }
   | ({ event: "status" } & NodeStatus)
@@ -60,7 +59,7 @@ export type CommandEvent =
   | { event: "linesLost"; count: number }
   | { event: "bansReread"; bans: number; dropped: number }
   | { event: "failed"; code: string | null; detail: string; hint: string | null }
-  | { event: "stopping"; reason: string }
+  | { event: "ending"; reason: string }
   | ({ event: "stopped"; reason: string; authenticatedOutbound: number; authenticatedInbound: number } & NodeStatus);
 
 /** One event of the log. */
@@ -68,7 +67,6 @@ export type RunEvent = OverlayEvent | CommandEvent;
 
 const LEVEL_OF: { readonly [E in RunEvent["event"]]: Level } = {
   starting: "info",
-  notice: "info",
   warning: "warn",
   metrics: "info",
   status: "info",
@@ -76,7 +74,7 @@ const LEVEL_OF: { readonly [E in RunEvent["event"]]: Level } = {
   linesLost: "warn",
   bansReread: "info",
   failed: "error",
-  stopping: "info",
+  ending: "info",
   stopped: "info",
   listening: "info",
   dialing: "debug",

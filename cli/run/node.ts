@@ -85,7 +85,7 @@ export async function runNode(run: NodeRun, ctx: CliContext): Promise<ExitCode> 
   const { failure } = ending;
   if (failure !== undefined) log.log(failedEvent(failure));
   if (reason === "nobody reads the log any more") log.say(`${reason} (stdout is closed): stopping\n`);
-  log.log({ event: "stopping", reason });
+  log.log({ event: "ending", reason });
   try {
     await Promise.all([node.stop(), door?.close()]);
   } catch (error) {
