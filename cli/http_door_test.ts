@@ -111,7 +111,7 @@ test("openHttpDoor: a busy port, and an address of another machine", async () =>
   await assert.rejects(openHttpDoor({ host: "192.0.2.1", port: 0 }, answerWith({})), isFailure("listen_failed"));
 });
 
-test("answerWith lists its pages at / and names them where there is none", async () => {
+test("answerWith lists its pages at / and names them where there is none", () => {
   const pages = { "/a": { title: "the a", make: () => ({ contentType: "text/plain", body: "A" }) } };
   const ask = answerWith(pages);
   const at = (path: string) => ask({ path, query: new URLSearchParams(), accept: undefined });
