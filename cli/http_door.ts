@@ -1,5 +1,6 @@
 /** The one door to HTTP: a small server of pages, made for scrapers and people on this machine. Bounded in every direction. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { Clock } from "../overlay/base/clock.ts";
 import { OverlayError } from "../overlay/base/errors.ts";
 import { formatAddress } from "../overlay/base/peer_address.ts";
 
@@ -56,8 +57,9 @@ export const JSON_TYPE = "application/json; charset=utf-8";
 export function openHttpDoor(
   at: { host: string; port: number },
   answer: (request: PageRequest) => Page,
-  options: { limits?: Partial<HttpLimits>; onError?: (error: unknown) => void } = {},
+  options: { clock: Clock; limits?: Partial<HttpLimits>; onError?: (error: unknown) => void },
 ): Promise<HttpDoor> {
+  const { clock } = options;
   const limits = { ...HTTP_LIMITS, ...options.limits };
   const server = createServer({
     maxHeaderSize: limits.headerBytes,
@@ -65,7 +67,12 @@ export function openHttpDoor(
     requestTimeout: limits.requestMs,
     keepAliveTimeout: limits.idleMs,
     connectionsCheckingInterval: Math.max(50, limits.requestMs / 5),
-  }, (request, response) => respond(request, response, answer, options.onError));
+  }, (request, response) => {
+    // A reader that stops in the middle of an answer.
+    const timer = clock.setTimer(limits.requestMs, () => void request.socket.destroy());
+    for (const event of ["finish", "close"]) response.once(event, () => timer.cancel());
+    respond(request, response, answer, options.onError);
+  });
   /** BOUNDED: by `limits.connections`. */
   const open = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
@@ -76,8 +83,6 @@ export function openHttpDoor(
     }
     open.add(socket);
     socket.on("close", () => void open.delete(socket));
-    // Nothing in either direction: a reader that stopped, or a caller that never spoke.
-    socket.setTimeout(limits.idleMs + limits.requestMs, () => void socket.destroy());
   });
   server.on("clientError", (_: Error, socket) => void socket.destroy());
   return new Promise((resolve, reject) => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
+import { systemClock } from "../overlay/base/clock.ts";
 import { isFailure } from "../overlay/base/errors.ts";
 import { openHttpDoor, type PageRequest } from "./http_door.ts";
 import { answerWith } from "./pages.ts";
@@ -12,10 +13,10 @@ const QUICK = { requestMs: 300, idleMs: 300 };
 /** A door on a free port, closed with the test. */
 async function withDoor(
   answer: Parameters<typeof openHttpDoor>[1],
-  options: Parameters<typeof openHttpDoor>[2],
+  options: Partial<Parameters<typeof openHttpDoor>[2]>,
   use: (port: number) => Promise<void>,
 ): Promise<void> {
-  const door = await openHttpDoor({ host: HOST, port: 0 }, answer, options);
+  const door = await openHttpDoor({ host: HOST, port: 0 }, answer, { clock: systemClock, ...options });
   try {
     await use(door.address.port);
   } finally {
@@ -29,6 +30,7 @@ function ask(port: number, path: string, options: { method?: string; body?: stri
     const asked = request({ host: HOST, port, path, method, headers: { connection: "close" } }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      response.on("close", () => reject(new Error("cut off")));
       response.on("end", () => resolve({ status: response.statusCode!, headers: response.headers, body: text }));
     });
     asked.on("error", reject);
@@ -93,6 +95,21 @@ test("openHttpDoor is bounded: headers, silence, slow headers and the number of 
   });
 });
 
+test("openHttpDoor gives up on a reader that stops in the middle of an answer", async () => {
+  const big = { contentType: "text/plain", body: "x".repeat(30_000_000) };
+  const answer = ({ path }: PageRequest) => path === "/big" ? big : { contentType: "text/plain", body: "ok" };
+  await withDoor(answer, { limits: { ...QUICK, connections: 1 } }, async (port) => {
+    const { socket, ended } = rawCaller(port, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
+    await new Promise((resolve) => socket.once("data", resolve));
+    socket.pause();
+    // The only place is free again once the server has given up.
+    let status = 0;
+    while (status !== 200) status = await ask(port, "/").then((got) => got.status, () => 0);
+    socket.destroy();
+    await ended;
+  });
+});
+
 test("openHttpDoor answers garbage with nothing that hurts", async () => {
   await withDoor(answerWith({}), { limits: QUICK }, async (port) => {
     for (
@@ -106,9 +123,15 @@ test("openHttpDoor answers garbage with nothing that hurts", async () => {
 
 test("openHttpDoor: a busy port, and an address of another machine", async () => {
   await withDoor(answerWith({}), {}, async (port) => {
-    await assert.rejects(openHttpDoor({ host: HOST, port }, answerWith({})), isFailure("port_in_use"));
+    await assert.rejects(
+      openHttpDoor({ host: HOST, port }, answerWith({}), { clock: systemClock }),
+      isFailure("port_in_use"),
+    );
   });
-  await assert.rejects(openHttpDoor({ host: "192.0.2.1", port: 0 }, answerWith({})), isFailure("listen_failed"));
+  await assert.rejects(
+    openHttpDoor({ host: "192.0.2.1", port: 0 }, answerWith({}), { clock: systemClock }),
+    isFailure("listen_failed"),
+  );
 });
 
 test("answerWith lists its pages at / and names them where there is none", () => {

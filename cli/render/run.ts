@@ -37,7 +37,7 @@ const SENTENCES: Sentences = {
   status: (e) => statusSentence(e),
   suppressed: (e) => `${count(e.count, "more line")} of '${e.what}' left out in ${ms(e.periodMs)}`,
   linesLost: (e) => `${count(e.count, "log line")} lost: their reader did not keep up`,
-  bansReread: (e) => `bans read again: ${count(e.bans, "ban")} hold, ${count(e.dropped, "connected peer")} dropped`,
+  bansReread: (e) => `bans read again: ${count(e.bans, "ban")}${e.changed ? "" : ", nothing new"}`,
   failed: (e) => {
     const code = e.code === null ? "" : ` (${e.code})`;
     return [`failed: ${escapeRemoteText(e.detail)}${code}`, ...(e.hint === null ? [] : [`hint: ${e.hint}`])];
@@ -65,6 +65,19 @@ const SENTENCES: Sentences = {
   },
   refused: (e) => `caller ${e.address} refused: ${e.reason}`,
   resolveFailed: (e) => `cannot resolve ${e.address}: ${describeFailure(e.failure)} (${e.failure.code})`,
+  banned: (e) => {
+    const until = e.untilAt === null ? "" : ` until ${new Date(e.untilAt).toISOString()}`;
+    return `${e.nodeId} is banned${until}${e.reason === "" ? "" : `: ${escapeRemoteText(e.reason)}`}`;
+  },
+  unbanned: (e) => `${e.nodeId} is banned no more${e.expired ? ": the time is over" : ""}`,
+  syncLost: (e) =>
+    e.ledgerSeq === undefined
+      ? `no ledger heard of in ${ms(e.silentMs)}`
+      : `out of sync: no ledger after ${e.ledgerSeq} in ${ms(e.silentMs)}`,
+  syncGained: (e) => `ledger ${e.ledgerSeq}${e.outOfSyncMs === 0 ? "" : `: in sync after ${ms(e.outOfSyncMs)}`}`,
+  ledgerLimits: (e) => `limits of the ledger: ${toJson(e.limits, 0)}`,
+  databaseFailed: (e) => `the node goes on without its database: ${describeFailure(e.failure)} (${e.failure.code})`,
+  stopping: () => "the engine stops",
 };
 
 function sentencesOf(event: RunEvent): string[] {
@@ -116,7 +129,7 @@ function startingSentences(e: Extract<CommandEvent, { event: "starting" }>): str
 export function statusSentence(status: NodeStatus): string {
   const ledger = status.ledger === null
     ? "no ledger yet"
-    : `ledger ${status.ledger}${status.tracking ? "" : " (out of sync)"}`;
+    : `ledger ${status.ledger}${status.inSync ? "" : " (out of sync)"}`;
   return `${status.outbound} outbound, ${status.inbound} inbound, ${status.pending} pending; ${ledger}; ${
     status.messagesPerSecond.toFixed(1)
   } messages/s; up ${uptime(status.uptimeMs)}`;
@@ -127,7 +140,7 @@ export function statusLine(status: NodeStatus, width: number): string {
   const { outbound, inbound, pending, ledger } = status;
   const rate = `${status.messagesPerSecond.toFixed(status.messagesPerSecond < 100 ? 1 : 0)} msg/s`;
   const short = `${outbound} out ${inbound} in ${pending} pend`;
-  const ledgerText = ledger === null ? "no ledger" : `#${ledger}${status.tracking ? "" : "!"}`;
+  const ledgerText = ledger === null ? "no ledger" : `#${ledger}${status.inSync ? "" : "!"}`;
   const forms = [
     statusSentence(status),
     `${short} | ${ledgerText} | ${rate} | ${uptime(status.uptimeMs)}`,

@@ -13,7 +13,7 @@ const STATUS: NodeStatus = {
   inbound: 61,
   pending: 3,
   ledger: 61_234_567,
-  tracking: true,
+  inSync: true,
   messagesPerSecond: 412.34,
   messagesRead: 1_000_000,
   messagesWritten: 900_000,
@@ -49,10 +49,26 @@ const EVENTS: { [E in RunEvent["event"]]: Extract<RunEvent, { event: E }> } = {
   status: { event: "status", ...STATUS },
   suppressed: { event: "suppressed", what: "refused", count: 5, periodMs: 10_000 },
   linesLost: { event: "linesLost", count: 1 },
-  bansReread: { event: "bansReread", bans: 2, dropped: 1 },
+  bansReread: { event: "bansReread", bans: 2, changed: true },
   failed: { event: "failed", code: "db_failed", detail: "database x: the disk is full", hint: "check the disk" },
   ending: { event: "ending", reason: "interrupted" },
   stopped: { event: "stopped", reason: "interrupted", authenticatedOutbound: 20, authenticatedInbound: 70, ...STATUS },
+  banned: { event: "banned", nodeId: NODE, untilAt: AT, reason: HOSTILE },
+  unbanned: { event: "unbanned", nodeId: NODE, expired: true },
+  syncLost: { event: "syncLost", ledgerSeq: 7, silentMs: 35_000 },
+  syncGained: { event: "syncGained", ledgerSeq: 9, outOfSyncMs: 1000 },
+  ledgerLimits: {
+    event: "ledgerLimits",
+    limits: {
+      maxTxSetSizeOps: 1000,
+      sorobanLedgerMaxTxCount: 100,
+      closeTimeMs: 5000,
+      sorobanTxMaxBytes: 132_096,
+      protocolVersion: 28,
+    },
+  },
+  databaseFailed: { event: "databaseFailed", failure: { code: "db_failed", path: "x", reason: "the disk is full" } },
+  stopping: { event: "stopping" },
   listening: { event: "listening", address: "0.0.0.0:11625" },
   dialing: { event: "dialing", address: "1.2.3.4:11625", reason: "3 outbound slots are free" },
   dialFailed: {
@@ -132,7 +148,7 @@ test("statusLine fits any width, and says as much as it can", () => {
   assert.equal(statusLine(STATUS, 20), "8 out 61 in 3 pend");
   assert.equal(statusLine(STATUS, 8), "8/61/3");
   assert.equal(statusLine({ ...STATUS, ledger: null }, 35), "8 out 61 in 3 pend | no ledger");
-  assert.match(statusLine({ ...STATUS, tracking: false }, 120), /ledger 61234567 \(out of sync\)/);
+  assert.match(statusLine({ ...STATUS, inSync: false }, 120), /ledger 61234567 \(out of sync\)/);
   for (let width = 0; width < 130; width++) assert.ok(statusLine(STATUS, width).length <= width);
 });
 

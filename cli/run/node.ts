@@ -1,5 +1,6 @@
 /** A node from its start to its end: database, log, pages, signals. The engine does the rest. */
 import { toHex } from "../../overlay/base/bytes.ts";
+import type { Clock } from "../../overlay/base/clock.ts";
 import type { OverlayConfig } from "../../overlay/base/config.ts";
 import { describeFailure, OverlayError } from "../../overlay/base/errors.ts";
 import { type Network, networkLabel } from "../../overlay/base/networks.ts";
@@ -12,7 +13,7 @@ import type { HttpDoor } from "../http_door.ts";
 import type { CommandEvent, Level } from "./events.ts";
 import type { Identity } from "./identity.ts";
 import { every, RunLog } from "./log.ts";
-import { NodeObserver, rereadBans } from "./observer.ts";
+import { NodeObserver } from "./observer.ts";
 import { startWarnings } from "./settings.ts";
 
 /** What a run is made of. Times in ms. */
@@ -61,7 +62,10 @@ export async function runNode(run: NodeRun, ctx: CliContext): Promise<ExitCode> 
     ending.failure ??= error;
     ending.end("something failed");
   });
-  using _hangup = ctx.onHangup(() => log.log({ event: "bansReread", ...rereadBans(node) }));
+  using _hangup = ctx.onHangup(() => {
+    const changed = node.rereadBans();
+    log.log({ event: "bansReread", bans: node.banManager.list().length, changed });
+  });
 
   let door: HttpDoor | undefined;
   try {
@@ -71,7 +75,7 @@ export async function runNode(run: NodeRun, ctx: CliContext): Promise<ExitCode> 
       log.log({ event: "warning", text });
     }
     if (run.metricsAt !== undefined) {
-      door = await openPages(run.metricsAt, node, observer, log);
+      door = await openPages(run.metricsAt, node, observer, log, clock);
       log.log({ event: "metrics", url: `http://${formatAddress(door.address)}/` });
     }
     await node.start();
@@ -146,6 +150,7 @@ async function openPages(
   node: OverlayManager,
   observer: NodeObserver,
   log: RunLog,
+  clock: Clock,
 ): Promise<HttpDoor> {
   const [{ openHttpDoor }, { answerWith }, { nodePages }] = await Promise.all([
     import("../http_door.ts"),
@@ -153,7 +158,7 @@ async function openPages(
     import("./pages.ts"),
   ]);
   const onError = (error: unknown) => log.log({ event: "warning", text: `a page could not be made: ${error}` });
-  return await openHttpDoor(at, answerWith(nodePages(node, observer)), { onError });
+  return await openHttpDoor(at, answerWith(nodePages(node, observer)), { clock, onError });
 }
 
 function startingEvent(run: NodeRun, node: OverlayManager, addresses: number): CommandEvent {
