@@ -1,7 +1,7 @@
 /** The log of `run`: one line of text or of JSON per event. */
 import type { ChalkInstance } from "chalk";
 import { escapeRemoteText } from "../../overlay/base/bytes.ts";
-import { describeFailure, remoteText } from "../../overlay/base/errors.ts";
+import { describeFailure, type Failure, remoteText } from "../../overlay/base/errors.ts";
 import { type CommandEvent, type Level, levelOf, type NodeStatus, type RunEvent } from "../run/events.ts";
 import { toJson } from "./json.ts";
 import { bytes, count, ms, shortId } from "./style.ts";
@@ -9,11 +9,25 @@ import { bytes, count, ms, shortId } from "./style.ts";
 /** The shape of the JSON lines; see docs/json.md. */
 export const RUN_SCHEMA = "stellar-overlay/run/1";
 
-/** One event as NDJSON: schema, type, time and level, then the event's own fields. Text of remotes is as received. */
+/**
+ * One event as NDJSON: schema, type, time and level, then the event's own fields. A failure becomes `code`, `detail` and
+ * `remoteText`, as in the other documents; text of remotes is as received.
+ */
 export function logJson(event: RunEvent, wallMs: number): string {
   const { event: type, ...fields } = event;
-  const at = new Date(wallMs).toISOString();
-  return toJson({ schema: RUN_SCHEMA, type, at, level: levelOf(event), ...fields }, 0) + "\n";
+  const head = { schema: RUN_SCHEMA, type, at: new Date(wallMs).toISOString(), level: levelOf(event) };
+  return toJson({ ...head, ...Object.fromEntries(Object.entries(fields).flatMap(jsonFields)) }, 0) + "\n";
+}
+
+function jsonFields([name, value]: [string, unknown]): [string, unknown][] {
+  if (name === "untilAt") return [[name, typeof value === "number" ? new Date(value).toISOString() : null]];
+  if (name !== "failure") return [[name, value ?? null]];
+  const failure = value as Failure;
+  return [
+    ["code", failure.code],
+    ["detail", describeFailure(failure)],
+    ["remoteText", remoteText(failure) ?? null],
+  ];
 }
 
 /** One event as text: UTC time, level, sentence. What takes several sentences has a line for each. */

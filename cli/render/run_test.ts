@@ -127,8 +127,13 @@ test("logJson: every event is one line of valid JSON with schema, type, time, le
     assert.deepEqual([schema, type, at], ["stellar-overlay/run/1", event.event, "2026-01-02T03:04:05.006Z"]);
     assert.ok(LEVELS.includes(level));
     const { event: _, ...own } = event;
-    assert.deepEqual(Object.keys(fields), Object.keys(own));
+    const names = Object.keys(own).flatMap((name) => name === "failure" ? ["code", "detail", "remoteText"] : [name]);
+    assert.deepEqual(Object.keys(fields), names);
   }
+  const dropped = JSON.parse(logJson(EVENTS.dropped, AT));
+  assert.deepEqual([dropped.code, dropped.remoteText], ["dropped_by_remote", HOSTILE.toWellFormed()]);
+  assert.match(dropped.detail, /^the peer ended the connection: ERR_MISC/);
+  assert.equal(JSON.parse(logJson(EVENTS.banned, AT)).untilAt, "2026-01-02T03:04:05.006Z");
   assert.equal(JSON.parse(logJson(EVENTS.authenticated, AT)).versionStr, HOSTILE.toWellFormed());
 });
 
