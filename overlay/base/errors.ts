@@ -65,6 +65,7 @@ export type Failure =
   | { code: "run_in_progress"; run: number; sinceMs: number }
   | { code: "port_in_use"; address: string }
   | { code: "subscriber_too_slow"; waitedMs: number; held: number }
+  | { code: "listen_failed"; address: string; reason: string }
   | { code: "invalid_argument"; argument: string; reason: string };
 
 /** The name of a failure, stable across releases. */
@@ -130,6 +131,7 @@ const FACTS: Table<string> = {
   run_in_progress: (f) => `run ${f.run} is still going: another process stored something ${f.sinceMs} ms ago`,
   port_in_use: (f) => `${f.address} is already in use`,
   subscriber_too_slow: (f) => `peers waited ${f.waitedMs} ms for a subscriber to take ${f.held} messages`,
+  listen_failed: (f) => `cannot listen on ${f.address} (${f.reason})`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
 
@@ -209,6 +211,10 @@ const HINTS: Table<string> = {
   port_in_use: () => "choose another port, or stop what listens there",
   subscriber_too_slow: () =>
     "take messages faster, ask for fewer types, raise guardedLimit, or accept losses with whenFull: 'drop'",
+  listen_failed: (f) =>
+    f.reason === "EACCES"
+      ? "ports below 1024 need rights that this user lacks"
+      : "the address must be one of this machine's; 0.0.0.0 means all of them",
   invalid_argument: () => "see --help",
 };
 

@@ -52,6 +52,7 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   run_in_progress: false,
   port_in_use: false,
   subscriber_too_slow: false,
+  listen_failed: false,
   invalid_argument: false,
 };
 
