@@ -138,21 +138,6 @@ test("scenario: Flooding, transaction flooding, pull mode with 4 nodes", async (
   }
 });
 
-test("scenario: overlay pull mode loadgen, with whole engines", async () => {
-  await using world = await network("loopback", { nodes: 2, links: [[0, 1]] });
-  const sent = count(world), [one, two] = world.nodes;
-  for (let n = 0; n < 10; n++) {
-    one.engine.broadcast(transaction(n).message);
-    await world.run(100);
-  }
-  await world.run(2000);
-  assert.deepEqual([one, two].map(({ engine }) => engine.transactions.size), [10, 10]);
-  const { advertisedHashes, fulfilled, unfulfilled } = sent(one);
-  assert.deepEqual([advertisedHashes, fulfilled, unfulfilled], [10, 10, 0]);
-  assert.equal(sent(two).advertisedHashes, 0);
-  assert.equal(two.engine.demands.counts.timeouts, 0);
-});
-
 test("scenario: do not flood invalid transactions", async () => {
   await using world = await network("loopback", { nodes: 3, links: [[0, 1], [1, 2]] });
   const [a, b, c] = world.nodes, heard = listen(c.engine, "floodAdvert", "transaction");
