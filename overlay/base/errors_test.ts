@@ -87,6 +87,7 @@ const SAMPLES: Samples = {
   nothing_to_resume: [{ code: "nothing_to_resume", network: "pubnet" }],
   run_in_progress: [{ code: "run_in_progress", run: 3, sinceMs: 400 }],
   port_in_use: [{ code: "port_in_use", address }],
+  subscriber_too_slow: [{ code: "subscriber_too_slow", waitedMs: 20_000, held: 200 }],
   invalid_argument: [{ code: "invalid_argument", argument: "--timeout", reason: "not a number" }],
 };
 
