@@ -134,6 +134,7 @@ export class OverlayManager {
   #start: Timer | undefined;
   #outOfSyncSinceMs: number | undefined;
   #trackedAtMs: number;
+  #firstTracked: number | undefined;
   #stopping = false;
 
   constructor(options: OverlayManagerOptions) {
@@ -298,12 +299,21 @@ export class OverlayManager {
     return this.scp.tracking === undefined || this.#clock.nowMs() - this.#trackedAtMs < this.config.consensusStuckMs;
   }
 
+  /**
+   * What the age of flood records, adverts and transactions is counted in: ledgers closed since we know where the network is,
+   * 0 before. The ledger's own number would make everything that came before the first one old at a stroke.
+   */
+  get #ledger(): number {
+    return this.#firstTracked === undefined ? 0 : this.scp.tracking! - this.#firstTracked + 1;
+  }
+
   #onTracking(slot: number): void {
     this.#trackedAtMs = this.#clock.nowMs();
+    this.#firstTracked ??= slot;
     this.#scpQueue.track(slot);
     this.dispatcher.slotsChanged();
-    this.transactions.ledgerClosed(slot);
-    const oldest = slot - this.config.maxSlotsToRemember + 1;
+    this.transactions.ledgerClosed(this.#ledger);
+    const oldest = this.#ledger - this.config.maxSlotsToRemember + 1;
     this.floodgate.clearBelow(oldest);
     for (const member of this.#members()) member.adverts.clearBelow(oldest);
   }
@@ -430,7 +440,7 @@ export class OverlayManager {
         stragglerTimeoutMs: config.stragglerTimeoutMs,
         noCreditTimeoutMs: config.noCreditTimeoutMs,
         closeDelayMs: config.closeDelayMs,
-        scpStateFrom: this.scp.range.min,
+        scpStateFrom: this.scp.range.min ?? 0,
         scpQueue: this.#scpQueue,
       },
     });
@@ -600,7 +610,7 @@ export class OverlayManager {
     const bytes = encodeMessage(message);
     if (message.type !== "transaction") return this.#relay(floodIdOf(bytes), bytes);
     const hash = transactionHash(bytes);
-    this.transactions.add(hash, bytes, this.scp.tracking ?? 0);
+    this.transactions.add(hash, bytes, this.#ledger);
     return this.#relay(floodIdOf(bytes), bytes, hash);
   }
 
@@ -637,7 +647,7 @@ export class OverlayManager {
         break;
       case MessageType.scpMessage: {
         const id = floodIdOf(bytes);
-        const isNew = this.floodgate.addRecord(id, this.scp.tracking ?? 0, member.nodeId);
+        const isNew = this.floodgate.addRecord(id, this.#ledger, member.nodeId);
         if (!isNew) return;
         this.dispatcher.receive(member, message, id);
         break;
@@ -650,7 +660,7 @@ export class OverlayManager {
 
   #onTransactionTraffic(member: Member, message: ReceivedMessage): void {
     const { type, bytes } = message;
-    const ledger = this.scp.tracking ?? 0;
+    const ledger = this.#ledger;
     if (type === MessageType.floodAdvert) member.adverts.receive(bytes, ledger);
     else if (type === MessageType.floodDemand) this.demands.answer(bytes, member);
     else {
@@ -669,7 +679,7 @@ export class OverlayManager {
   #relay(id: FloodId, message: Uint8Array, transaction?: string): string[] {
     const members = new Map<string, Member>();
     for (const member of this.#members()) members.set(member.nodeId, member);
-    const told = this.floodgate.broadcast(id, this.scp.tracking ?? 0, members.keys());
+    const told = this.floodgate.broadcast(id, this.#ledger, members.keys());
     for (const nodeId of told) {
       const member = members.get(nodeId)!;
       if (transaction !== undefined) member.adverts.advertise(transaction);
