@@ -16,9 +16,16 @@ import { standalone } from "../../overlay/base/config.ts";
 import { systemRandom } from "../../overlay/base/random.ts";
 import { openDatabase } from "../../overlay/db/database.ts";
 import { migrate } from "../../overlay/db/schema.ts";
+import type { MetricsSnapshot } from "../../overlay/metrics/overlay_metrics.ts";
 import { type OverlayEvent, OverlayManager } from "../../overlay/manager/overlay_manager.ts";
 import { systemResolver, TcpTransport } from "../../overlay/transport/tcp.ts";
-import { decodeMessage, messageTypeName } from "../../overlay/wire/messages.ts";
+import {
+  decodeMessage,
+  messageEnumName,
+  MessageType,
+  type MessageTypeName,
+  messageTypeName,
+} from "../../overlay/wire/messages.ts";
 import { type FrameTap, type TapDirection, TappedTransport } from "../kit/frame_tap.ts";
 import { ConnectorProcess, type ConnectorStatus, type TypeSums, type ValidatorReport } from "./connector_process.ts";
 import { leaderOf, nameOf, Speaker, txSetOf } from "./validator.mjs";
@@ -28,7 +35,7 @@ const PASSPHRASE = "Interop Engine Network ; 2025";
 const CONNECTORS = 6;
 /** The first ones are dialed by us, the others dial us. */
 const DIALED = 3;
-const PHASE_MS = 500;
+const PHASE_MS = 750;
 const DURATION_MS = 1000 * Number(process.env.INTEROP_SECONDS ?? 60);
 /** We are validator 0, connector i is validator i + 1. */
 const PLAN = {
@@ -40,7 +47,7 @@ const PLAN = {
   transactionsPerPhase: 1,
   // An advert leaves when it holds 22 hashes, so 88 are demanded before anything is granted anew: 500,000 bytes.
   burst: 100,
-  burstEverySlots: 4,
+  burstEverySlots: 2,
 };
 const PHASES = 4 * PLAN.slots;
 /** No transaction of a burst is larger, bytes. */
@@ -136,10 +143,8 @@ async function speak(): Promise<{ scp: string[]; transactions: string[]; quorumS
   const listening = (async () => {
     for await (const _ of inbox) sets.changed();
   })();
-  const startedMs = performance.now();
   for (let number = 0; number < PHASES; number++) {
-    const waitMs = startedMs + number * PHASE_MS - performance.now();
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, waitMs)));
+    await new Promise((resolve) => setTimeout(resolve, PHASE_MS));
     const { scpMessage, transactions } = speaker.phase(number);
     // As a node does, we speak of a set once we have it.
     const setHash = toHex(txSetOf(base, PLAN, PLAN.firstSlot + (number >> 2)).hash);
@@ -167,17 +172,18 @@ const total = (sums: TypeSums) =>
     bytes: 0,
   });
 
-/** Both ends' counts at a moment when nothing is under way: a ping may always have left since, so it may take some tries. */
-async function settled(connections: ConnectorStatus[]): Promise<{ ours: string; status: ConnectorStatus }[]> {
+/** Everybody's counts at a moment when nothing is under way: a ping may always have left since, so it may take some tries. */
+async function settled(connections: ConnectorStatus[]) {
   const look = () => connections.map(({ node }) => JSON.stringify(ends(tapOf.get(connectors.nodes[node].nodeId)!)));
   for (let attempt = 1;; attempt++) {
     // Answers come in order: behind a round trip nothing that was sent before is missing.
     await Promise.all(connections.map((to) => connectors.call("ping", to)));
-    const before = look();
+    const ours = look();
     const statuses = await Promise.all(connections.map((to) => connectors.call("status", to)));
-    const quiet = look().every((text, i) => text === before[i]) &&
-      statuses.every(({ traffic }, i) => JSON.stringify(sorted(traffic)) === before[i]);
-    if (quiet || attempt === 20) return statuses.map((status, i) => ({ ours: before[i], status }));
+    const all = { ours, statuses, peers: engine.peers(), metrics: engine.metrics.snapshot() };
+    const quiet = look().every((text, i) => text === ours[i]) &&
+      statuses.every(({ traffic }, i) => JSON.stringify(sorted(traffic)) === ours[i]);
+    if (quiet || attempt === 20) return all;
   }
 }
 
@@ -206,18 +212,32 @@ test(
     const scp = [said.scp, ...made.map((report) => report.scpMade)];
     const transactions = [said.transactions, ...made.map((report) => report.transactionsMade)];
     const others = <T>(lists: T[][], i: number) => lists.filter((_, of) => of !== i + 1).flat().sort();
-    const most = (lists: string[][]) => Math.min(...connections.map((_, i) => others(lists, i).length));
-    await connectors.call("expectNetwork", { scpMessages: most(scp), transactions: most(transactions) }, WAIT_LIMIT_MS);
-    const ends = await settled(connections);
+    const least = (lists: string[][]) => Math.min(...connections.map((_, i) => others(lists, i).length));
+    try {
+      await connectors.call("expectNetwork", { transactions: least(transactions) }, WAIT_LIMIT_MS);
+      await until("the end of all queues", () => {
+        const { envelopes } = engine.dispatcher.counts;
+        return envelopes === CONNECTORS * PHASES && engine.peers().every((peer) => peer.queuedMessages === 0);
+      });
+      for (const to of connections) {
+        const scpMessages = others(scp, to.node).length - replacedFor(to);
+        await connectors.call("expectNetwork", { connection: to.connection, scpMessages }, WAIT_LIMIT_MS);
+      }
+    } catch (error) {
+      const reports = await Promise.all(connections.map(reportOf));
+      throw new Error(missing(scp, transactions, reports), { cause: error });
+    }
+    const { ours, statuses, peers, metrics } = await settled(connections);
     const reports = await Promise.all(connections.map(reportOf));
 
     // Nobody was dropped, nobody sent what was not granted, and both sides know it.
     assert.deepEqual(events.filter(({ event }) => event !== "authenticated").map(({ event }) => event), [
       "listening",
       ...Array(DIALED).fill("dialing"),
+      "syncGained",
     ]);
     assert.deepEqual([engine.counts.outbound, engine.counts.inbound], [DIALED, CONNECTORS - DIALED]);
-    ends.forEach(({ status }, i) => {
+    statuses.forEach((status, i) => {
       const tap = tapOf.get(connectors.nodes[i].nodeId)!;
       assert.equal(tap.role, i < DIALED ? "weCalledRemote" : "remoteCalledUs");
       assert.deepEqual(
@@ -235,29 +255,60 @@ test(
 
     // Each side ran out of credit in some burst and had to wait, if there was time for all bursts.
     if (PLAN.slots >= PLAN.burstEverySlots * PLAN.validators) {
-      for (const { status } of ends) {
+      for (const status of statuses) {
         assert.ok(status.stalls > 0, `connector ${status.node} never waited for our credit`);
         assert.ok(tapOf.get(connectors.nodes[status.node].nodeId)!.credit.written.least.bytes < LARGE_TRANSACTION);
       }
     }
 
     // Counts and bytes by type at both ends, and by the engine's own counters.
-    const peers = new Map(engine.peers().map((peer) => [peer.nodeId, peer]));
-    for (const [i, { ours, status }] of ends.entries()) {
-      assert.deepEqual(sorted(status.traffic), JSON.parse(ours), `connector ${i}`);
+    const sums: MetricsSnapshot["messages"] = {};
+    statuses.forEach((status, i) => {
+      assert.deepEqual(sorted(status.traffic), JSON.parse(ours[i]), `connector ${i}`);
       const { nodeId } = connectors.nodes[i];
-      const tap = tapOf.get(nodeId)!, peer = peers.get(nodeId)!;
-      const read = total(sumsOf(tap, "read")), written = total(sumsOf(tap, "written"));
+      const peer = peers.find((peer) => peer.nodeId === nodeId)!, { received, sent } = status.traffic;
       assert.deepEqual(
         [peer.messagesRead, peer.bytesRead, peer.messagesWritten, peer.bytesWritten],
-        [read.count, read.bytes + 48 * read.count, written.count, written.bytes + 48 * written.count],
+        [sent, received].flatMap((sums) => [total(sums).count, total(sums).bytes + 48 * total(sums).count]),
       );
       assert.ok(peer.latencyMs! > 0, "our pings were answered");
-    }
+      const { messages, bytes } = status.granted, { grants } = status;
+      const { flowControl: { localCapacity, localCapacityBytes, peerCapacity, peerCapacityBytes } } = peer;
+      // What is not granted anew is less than a batch; what they granted and we did not use is our credit.
+      const { read, written } = tapOf.get(nodeId)!.credit;
+      assert.deepEqual([localCapacity.flood, localCapacityBytes.flood], [200, 300_000]);
+      assert.ok(200 + read.used.messages - messages < 40 && 300_000 + read.used.bytes - bytes < 100_000);
+      assert.deepEqual([Number(peerCapacity), Number(peerCapacityBytes)], [
+        grants.messages - written.used.messages,
+        grants.bytes - written.used.bytes,
+      ]);
+      for (const type of Object.keys({ ...received, ...sent })) {
+        const sum = (sums[messageEnumName(MessageType[type as MessageTypeName])] ??= {
+          read: 0,
+          written: 0,
+          bytesRead: 0,
+          bytesWritten: 0,
+        });
+        sum.read += sent[type]?.count ?? 0;
+        sum.bytesRead += sent[type]?.bytes ?? 0;
+        sum.written += received[type]?.count ?? 0;
+        sum.bytesWritten += received[type]?.bytes ?? 0;
+      }
+    });
+    assert.deepEqual(metrics.messages, sums);
+    assert.deepEqual(metrics.labelledCounters.outboundDrops, {});
+    assert.deepEqual(metrics.labelledCounters.inboundDrops, {});
 
     // Every SCP message and every transaction of the others, once each; nothing of one's own.
     reports.forEach((report, i) => {
-      assert.deepEqual(report.scpReceived.slice().sort(), others(scp, i), `SCP messages at connector ${i}`);
+      // Save for statements that a newer one of their node and slot replaced while they waited for credit: PREPARE and CONFIRM.
+      const got = new Set(report.scpReceived);
+      const replaced = scp.flatMap((names, of) => of === i + 1 ? [] : names.filter((name) => !got.has(name)));
+      assert.equal(replaced.length, replacedFor(connections[i]), `SCP messages at connector ${i}`);
+      for (const name of replaced) {
+        assert.ok([1, 2].includes(scp.find((names) => names.includes(name))!.indexOf(name) & 3));
+      }
+      assert.deepEqual([...report.scpReceived, ...replaced].sort(), others(scp, i));
       assert.deepEqual(report.transactionsReceived.slice().sort(), others(transactions, i), `transactions at ${i}`);
       const { echoes, duplicates, unknownDemands, unasked, refused, wrongItems, advertisedHashes } = report;
       assert.deepEqual([echoes, duplicates, unknownDemands, unasked, refused, wrongItems], [0, 0, 0, 0, 0, 0]);
@@ -291,9 +342,29 @@ test(
       ],
     );
 
+    const theirs = transactions.slice(1).flat().length, own = said.transactions.length;
+    const { counters } = metrics;
+    assert.deepEqual(
+      [counters.receivedAdvertHashes, counters.demandedHashes, counters.fulfilledDemands, counters.unknownDemands]
+        .map(({ count }) => count),
+      [theirs, theirs, theirs * (CONNECTORS - 1) + own * CONNECTORS, 0],
+    );
+    // Each message of a connector goes to all others, ours to all.
+    assert.equal(
+      counters.relayedMessages.count,
+      (CONNECTORS * PHASES + theirs) * (CONNECTORS - 1) + (PHASES + own) * CONNECTORS,
+    );
+    const inEach = CONNECTORS * PLAN.slots;
+    assert.deepEqual(metrics.labelledCounters.scpStatements, {
+      nominate: inEach,
+      prepare: inEach,
+      confirm: inEach,
+      externalize: inEach,
+    });
+
     // PEERS: ours to those that dialed us, theirs into our book.
     connections.forEach(({ node }, i) => {
-      const heard = ends[i].status.peers;
+      const heard = statuses[i].peers;
       if (node < DIALED) assert.equal(heard, null);
       else for (let dialed = 0; dialed < DIALED; dialed++) assert.ok(heard!.includes(`127.0.0.${10 + dialed}:11625`));
     });
@@ -307,12 +378,56 @@ test(
     const theirCpu = (await connectors.call<{ cpuMs: number }>("cpu")).cpuMs - theirCpuBefore.cpuMs;
     const percent = (ms: number) => `${(ms / 10 / seconds).toFixed(0)} %`;
     console.log(
-      `${seconds.toFixed(1)} s, ${scp.flat().length} SCP messages and ${transactions.flat().length} transactions; ` +
-        `CPU: ours ${percent((ourCpu.user + ourCpu.system) / 1000)}, theirs ${percent(theirCpu)}; stalls: ` +
-        ends.map(({ status }) => status.stalls).join(),
+      `${seconds.toFixed(1)} s, ${scp.flat().length} SCP messages and ${transactions.flat().length} transactions, ` +
+        `${connections.reduce((sum, to) => sum + replacedFor(to), 0)} replaced; CPU: ours ${
+          percent((ourCpu.user + ourCpu.system) / 1000)
+        }, theirs ${percent(theirCpu)}; stalls: ` +
+        statuses.map(({ stalls }) => stalls).join(),
     );
   },
 );
+
+/** Waits for something nobody tells about. */
+async function until(what: string, condition: () => boolean): Promise<void> {
+  for (const untilMs = performance.now() + WAIT_LIMIT_MS; !condition();) {
+    if (performance.now() > untilMs) throw new Error(`waited ${WAIT_LIMIT_MS} ms for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** SCP messages to a connector that a newer one replaced before they could leave. */
+function replacedFor({ node }: ConnectorStatus): number {
+  const { peer } = engine.authenticatedPeers().find(({ nodeId }) => nodeId === connectors.nodes[node].nodeId)!;
+  assert.equal(peer.flowControl.discarded, 0);
+  return peer.flowControl.replaced;
+}
+
+/** Which messages of whom did not reach whom, and where the engine stands. */
+function missing(scp: string[][], transactions: string[][], reports: ValidatorReport[]): string {
+  const lines: string[] = [];
+  for (
+    const [kind, made, received] of [
+      ["SCP messages", scp, reports.map((report) => report.scpReceived)],
+      ["transactions", transactions, reports.map((report) => report.transactionsReceived)],
+    ] as const
+  ) {
+    made.forEach((names, of) => {
+      received.forEach((list, at) => {
+        const got = new Set(list);
+        const lost = names.flatMap((name, number) => got.has(name) ? [] : [number]);
+        if (of !== at + 1 && lost.length > 0) lines.push(`connector ${at} lacks ${kind} ${lost} of validator ${of}`);
+      });
+    });
+  }
+  const { demands, dispatcher, transactions: pool, scp: { tracking } } = engine;
+  lines.push(JSON.stringify({ demands: demands.counts, dispatcher: dispatcher.counts, pool: pool.size, tracking }));
+  for (const peer of engine.peers()) {
+    lines.push(
+      `${peer.nodeId} ${peer.flowControl.peerCapacity}, ${peer.flowControl.peerCapacityBytes} bytes, ${peer.queuedMessages} queued, ${peer.metrics.messageDrop}`,
+    );
+  }
+  return lines.join("\n");
+}
 
 /** Questions for sets that the asker itself would have had to ask: none by the leader of a slot. */
 function leadByThem(slots: number[]): number {

@@ -29,11 +29,6 @@ export class FrameSplitter {
   }
 }
 
-/** The frames of a whole stream. */
-export function splitFrames(stream: Uint8Array): Uint8Array[] {
-  return new FrameSplitter().push(stream);
-}
-
 /** Messages and bytes of StellarMessages. */
 export interface Sum {
   count: number;
@@ -79,6 +74,9 @@ const FLOOD_TYPES: ReadonlySet<number> = new Set([
 /** One direction: `read` is what the remote sent, `written` what we sent. */
 export type TapDirection = "read" | "written";
 
+/** Told about every StellarMessage, and the frame that it came in. */
+export type TapListener = (tap: FrameTap, direction: TapDirection, message: Uint8Array, frame: Uint8Array) => void;
+
 /** One stream. */
 export class FrameTap {
   readonly role: "weCalledRemote" | "remoteCalledUs";
@@ -93,13 +91,9 @@ export class FrameTap {
     read: new FrameSplitter(),
     written: new FrameSplitter(),
   };
-  readonly #onMessage: ((tap: FrameTap, direction: TapDirection, message: Uint8Array) => void) | undefined;
+  readonly #onMessage: TapListener | undefined;
 
-  constructor(
-    role: FrameTap["role"],
-    remote: Endpoint,
-    onMessage?: (tap: FrameTap, direction: TapDirection, message: Uint8Array) => void,
-  ) {
+  constructor(role: FrameTap["role"], remote: Endpoint, onMessage?: TapListener) {
     this.role = role;
     this.remote = remote;
     this.#onMessage = onMessage;
@@ -120,7 +114,7 @@ export class FrameTap {
       else if (type === MessageType.sendMoreExtended) {
         this.credit[direction === "read" ? "written" : "read"].grant(readUint32(message, 4), readUint32(message, 8));
       }
-      this.#onMessage?.(this, direction, message);
+      this.#onMessage?.(this, direction, message, frame);
     }
   }
 }
@@ -130,9 +124,9 @@ export class TappedTransport implements Transport {
   /** All streams, in the order in which they were opened. */
   readonly taps: FrameTap[] = [];
   readonly #inner: Transport;
-  readonly #onMessage: ConstructorParameters<typeof FrameTap>[2];
+  readonly #onMessage: TapListener | undefined;
 
-  constructor(inner: Transport, onMessage?: ConstructorParameters<typeof FrameTap>[2]) {
+  constructor(inner: Transport, onMessage?: TapListener) {
     this.#inner = inner;
     this.#onMessage = onMessage;
   }
