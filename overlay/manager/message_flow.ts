@@ -163,7 +163,7 @@ export class MessageFlow {
       case MessageType.scpMessage: {
         const id = floodIdOf(bytes);
         this.#countFlood(member, id, bytes.length);
-        if (!this.floodgate.addRecord(id, this.ledgersClosed, member.nodeId)) return;
+        if (!this.floodgate.addRecord(id, this.ledgersClosed, member.nodeId) || this.dispatcher.isProcessed(id)) return;
         this.dispatcher.receive(member, message, id);
         break;
       }
