@@ -33,6 +33,8 @@ const GENERALIZED_TX_SET_PROTOCOL = 20;
 const MAX_WAITING = 10_000;
 /** Their bytes. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+/** Handed-on SCP messages remembered, the oldest first out. Pubnet makes about 10,000 in the slots that count. */
+const MAX_PROCESSED = 100_000;
 
 /** A peer as the dispatcher sees it. One object per connection: limits and questions go by it. */
 export interface DispatchPeer {
@@ -127,6 +129,11 @@ export class MessageDispatcher {
   /** BOUNDED: {@link MAX_WAITING} and {@link MAX_WAITING_BYTES}; also {@link slotsChanged}. */
   readonly #waiting = new Map<FloodId, Waiting>();
   #waitingBytes = 0;
+  /**
+   * SCP messages that were handed on, and their slots: none is a second time, whatever became of its flood record.
+   * BOUNDED: {@link MAX_PROCESSED}; also {@link slotsChanged}. Source: stellar-core PendingEnvelopes.cpp mProcessedEnvelopes.
+   */
+  readonly #processed = new Map<FloodId, number>();
   /** BOUNDED: gone with the connection's object. */
   readonly #limits = new WeakMap<DispatchPeer, PeerQueryLimits>();
   /** Delayed answers. BOUNDED: 10 per peer and window, {@link CHECKPOINT_DELAY_MS} each. */
@@ -173,6 +180,14 @@ export class MessageDispatcher {
   /** Items searched. */
   get fetching(): { quorumSets: number; txSets: number } {
     return { quorumSets: this.#quorumSetFetcher.size, txSets: this.#txSetFetcher.size };
+  }
+
+  /**
+   * Whether this SCP message was handed on while its slot counts. A node that catches up closes many ledgers in no time, and
+   * their flood records are gone while peers still tell of them. Source: stellar-core Herder.h ENVELOPE_STATUS_PROCESSED.
+   */
+  isProcessed(id: FloodId): boolean {
+    return this.#processed.has(id);
   }
 
   /**
@@ -228,6 +243,7 @@ export class MessageDispatcher {
     for (const waiting of this.#waiting.values()) {
       if (!inSlotRange(waiting.slot, range)) this.#discard(waiting, "out_of_range");
     }
+    for (const [id, slot] of this.#processed) if (!inSlotRange(slot, range)) this.#processed.delete(id);
   }
 
   /** Stops all timers; nothing is sent any more. */
@@ -238,6 +254,7 @@ export class MessageDispatcher {
     this.#delayed.clear();
     this.#waiting.clear();
     this.#waitingBytes = 0;
+    this.#processed.clear();
   }
 
   // ---- Queries ----
@@ -365,7 +382,7 @@ export class MessageDispatcher {
   // ---- SCP messages ----
 
   #onScpMessage(bytes: Uint8Array, id: FloodId): void {
-    if (this.#waiting.has(id)) return;
+    if (this.#waiting.has(id) || this.#processed.has(id)) return;
     const verdict = this.#options.scp.judge(bytes, id);
     if (!verdict.accepted) {
       this.#refuse(id, verdict.reason);
@@ -407,6 +424,8 @@ export class MessageDispatcher {
   #ready(waiting: Waiting): void {
     this.#forget(waiting);
     this.counts.envelopes++;
+    if (this.#processed.size >= MAX_PROCESSED) this.#processed.delete(this.#processed.keys().next().value!);
+    this.#processed.set(waiting.id, waiting.slot);
     const newest = this.#options.scp.remember(waiting, waiting.message);
     this.#options.events.onEnvelope(waiting, newest);
   }

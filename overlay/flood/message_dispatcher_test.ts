@@ -29,6 +29,22 @@ test("MessageDispatcher relays an envelope once its quorum set and transaction s
   assert.deepEqual([ready, x.types()], [[message, next], []]);
 });
 
+test("MessageDispatcher hands an envelope on once while its slot counts, also when its flood record is gone", () => {
+  const { peers: [x, y], receive, ready, scp, dispatcher, gate, discarded } = setUp({ fetchItems: false });
+  const message = scpMessage(A, 5, externalize(QSET.hash, VALUE)), id = floodIdOf(message);
+  receive(x, message);
+  assert.deepEqual([ready.length, dispatcher.isProcessed(id)], [1, true]);
+  // A node that catches up: all slots from 5 to 16 at once. Slot 5 is the oldest that counts.
+  scp.track(16);
+  gate.clearBelow(100);
+  receive(y, message);
+  assert.deepEqual([ready.length, discarded], [1, []]);
+  scp.track(17);
+  assert.equal(dispatcher.isProcessed(id), false);
+  receive(y, message);
+  assert.deepEqual([ready.length, discarded], [1, ["slot_too_old"]]);
+});
+
 test("MessageDispatcher answers from its caches, and DONT_HAVE otherwise", () => {
   const { peers: [x, y], receive } = dispatcherOf();
   receive(y, scpMessage(A, 5, externalize(QSET.hash, VALUE)));

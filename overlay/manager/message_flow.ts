@@ -40,6 +40,7 @@ export class MessageFlow {
   readonly #own = new OwnStatements();
   /** BOUNDED: by the embedding program. */
   readonly #subscriptions = new Set<Subscription>();
+  #firstTracked: number | undefined;
   #closed = false;
 
   constructor(context: OverlayContext, options: MessageFlowOptions) {
@@ -82,13 +83,16 @@ export class MessageFlow {
       counts: this.#counts,
       acceptTransaction: options.acceptTransaction,
       relay: (id, message, hash) => this.relay(id, message, hash),
-      ledgerSeq: () => this.ledgerSeq,
+      ledgersClosed: () => this.ledgersClosed,
     });
   }
 
-  /** The current ledger as records are dated by it; 0 while unknown. */
-  get ledgerSeq(): number {
-    return this.scp.tracking ?? 0;
+  /**
+   * What flood records, adverts and transactions are dated by: ledgers closed since we know where the network is, 0 before.
+   * The ledger's own number would make everything that came before the first one old at a stroke.
+   */
+  get ledgersClosed(): number {
+    return this.#firstTracked === undefined ? 0 : this.scp.tracking! - this.#firstTracked + 1;
   }
 
   /** Begins to demand, if transactions are wanted. */
@@ -141,7 +145,7 @@ export class MessageFlow {
       case MessageType.scpMessage: {
         const id = floodIdOf(bytes);
         this.#counts.flood(member.metrics, id, bytes.length);
-        if (!this.floodgate.addRecord(id, this.ledgerSeq, member.nodeId)) return;
+        if (!this.floodgate.addRecord(id, this.ledgersClosed, member.nodeId) || this.dispatcher.isProcessed(id)) return;
         this.dispatcher.receive(member, message, id);
         break;
       }
@@ -195,7 +199,7 @@ export class MessageFlow {
   relay(id: FloodId, message: Uint8Array, transaction?: string): string[] {
     const { lists, metrics } = this.#context;
     metrics.counters.broadcasts++;
-    const told = this.floodgate.broadcast(id, this.ledgerSeq, lists.nodeIds());
+    const told = this.floodgate.broadcast(id, this.ledgersClosed, lists.nodeIds());
     metrics.counters.relayedMessages += told.length;
     for (const nodeId of told) {
       // A peer that is too slow may be dropped by what is sent to it.
@@ -208,9 +212,11 @@ export class MessageFlow {
 
   #onTracking(slot: number): void {
     const { config, lists } = this.#context;
+    this.#firstTracked ??= slot;
+    const closed = this.ledgersClosed;
     this.dispatcher.slotsChanged();
-    this.traffic.ledgerClosed(slot);
-    const oldest = slot - config.maxSlotsToRemember + 1;
+    this.traffic.ledgerClosed(closed);
+    const oldest = closed - config.maxSlotsToRemember + 1;
     this.floodgate.clearBelow(oldest);
     for (const member of lists.members()) member.adverts.clearBelow(oldest);
     this.#options.onTracking(slot);

@@ -420,7 +420,7 @@ export class OverlayManager {
    */
   relay(from: Pick<AuthenticatedPeer, "nodeId">, message: ReceivedMessage): string[] {
     const id = floodIdOf(message.bytes);
-    this.floodgate.addRecord(id, this.ledgerSeq ?? 0, from.nodeId);
+    this.floodgate.addRecord(id, this.#flow.ledgersClosed, from.nodeId);
     return this.#flow.relay(id, message.bytes.slice());
   }
 

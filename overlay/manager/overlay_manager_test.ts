@@ -84,3 +84,30 @@ test("OverlayManager: a full node offers its addresses and rejects, and the call
   for (const node of world.nodes.slice(1)) assert.ok(node.peers().length >= 1, String(node));
   assert.ok(world.events.flat().some((event) => event.event === "dropped" && /peer rejected/.test(event.reason)));
 });
+
+test("OverlayManager asks every new peer for SCP state, from the beginning while it knows no ledger", async () => {
+  const world = new World();
+  const a = await world.add([]);
+  const inbox = a.subscribe({ types: ["getScpState"] });
+  const b = await world.add([1]);
+  const atB = b.subscribe({ types: ["getScpState"] });
+  a.scp.track(1000);
+  await world.clock.advance(10_000);
+  assert.deepEqual((await inbox.next()).value.message.decode(), { type: "getScpState", ledgerSeq: 0 });
+  assert.deepEqual((await atB.next()).value.message.decode(), { type: "getScpState", ledgerSeq: 989 });
+});
+
+test("OverlayManager: what came before the first known ledger is not old when that ledger is known", async () => {
+  const world = new World();
+  const a = await world.add([]);
+  const transaction = new Uint8Array(200).fill(1);
+  transaction.set([0, 0, 0, 2]);
+  a.broadcast({ type: "transaction", transaction });
+  assert.deepEqual([a.transactions.size, a.floodgate.size], [1, 1]);
+  const after = (slot: number) => (a.scp.track(slot), [a.transactions.size, a.floodgate.size]);
+  assert.deepEqual(after(1000), [1, 1]);
+  assert.deepEqual(after(1002), [1, 1]);
+  assert.deepEqual(after(1003), [0, 1], "four ledgers");
+  assert.deepEqual(after(1010), [0, 1]);
+  assert.deepEqual(after(1011), [0, 0], "twelve ledgers");
+});

@@ -19,8 +19,8 @@ export interface TransactionTrafficOptions {
   acceptTransaction: ((message: Uint8Array) => boolean) | undefined;
   /** Advertises a transaction to whoever does not know it. */
   relay(id: FloodId, message: Uint8Array, hash: string): string[];
-  /** The current ledger as records are dated by it. */
-  ledgerSeq(): number;
+  /** See `MessageFlow.ledgersClosed`. */
+  ledgersClosed(): number;
 }
 
 /** See the head of this file. */
@@ -78,14 +78,14 @@ export class TransactionTraffic {
   /** Offers a TRANSACTION message of our own, whose bytes are kept. Returns whom it is advertised to. */
   offer(message: Uint8Array): string[] {
     const hash = transactionHash(message);
-    this.transactions.add(hash, message, this.#options.ledgerSeq());
+    this.transactions.add(hash, message, this.#options.ledgersClosed());
     this.interest.setOwn(this.transactions.size > 0);
     return this.#options.relay(floodIdOf(message), message, hash);
   }
 
-  /** A ledger closed: transactions age. */
-  ledgerClosed(slot: number): void {
-    this.transactions.ledgerClosed(slot);
+  /** A ledger closed, `closed` in all: transactions age. */
+  ledgerClosed(closed: number): void {
+    this.transactions.ledgerClosed(closed);
     if (this.transactions.size === 0) this.interest.setOwn(false);
   }
 
@@ -104,7 +104,7 @@ export class TransactionTraffic {
     if (type === MessageType.floodDemand) this.demands.answer(bytes, member);
     else {
       const { counters } = this.#context.metrics;
-      counters.receivedAdvertHashes += member.adverts.receive(bytes, this.#options.ledgerSeq());
+      counters.receivedAdvertHashes += member.adverts.receive(bytes, this.#options.ledgersClosed());
     }
   }
 
@@ -113,7 +113,7 @@ export class TransactionTraffic {
     const { floodgate, acceptTransaction, relay } = this.#options;
     // What is no transaction at all ends the connection, as upstream's decoder does.
     message.decode();
-    const ledger = this.#options.ledgerSeq();
+    const ledger = this.#options.ledgersClosed();
     floodgate.addRecord(id, ledger, member.nodeId);
     const hash = transactionHash(bytes);
     this.demands.received(hash, member.nodeId);

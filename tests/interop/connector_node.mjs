@@ -11,12 +11,15 @@ import { createRequire } from "node:module";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { quorumSetOf, scpMessages, sha256, Tally, transactionMessages, transactionProof } from "./traffic.mjs";
+import { Speaker, Validator } from "./validator.mjs";
 
-const MAX_LIFETIME_MS = 120_000;
+const MAX_LIFETIME_MS = 180_000;
 /** Other ports to try when a chosen one is taken on one of the addresses. */
 const PORT_ATTEMPTS = 10;
 /** Processed messages after which the connector grants again. Source: stellar-core Config.cpp, as all its limits below. */
 const BATCH = 40;
+/** Source: flow-control of stellar-core, OverlayManagerImpl.cpp isFloodMessage. */
+const FLOOD_TYPES = new Set(["scpMessage", "transaction", "floodAdvert", "floodDemand"]);
 
 function tell(message) {
   process.stdout.write(JSON.stringify(message) + "\n");
@@ -68,6 +71,9 @@ class Contact {
     this.granted = { grants: 0, messages: 0, bytes: 0 };
     this.grants = { grants: 0, messages: 0, bytes: 0 };
     this.credit = { messages: 0, bytes: 0 };
+    this.used = { messages: 0, bytes: 0 };
+    this.overdrawn = 0;
+    this.traffic = { received: {}, sent: {} };
     this.queue = [];
     this.stalls = 0;
     this.held = null;
@@ -85,16 +91,26 @@ class Contact {
     });
   }
 
-  /** The connector counts grants but does not tell their sizes, in either direction: looks at them in passing. */
+  /**
+   * The connector counts grants but does not tell their sizes, in either direction, and no other message: looks at them in
+   * passing.
+   */
   #tap() {
     const { connection } = this;
-    for (const name of ["handleStellarMessage", "sendStellarMessage"]) {
+    for (const name of ["handleStellarMessage", "sendStellarMessage", "_write"]) {
       if (typeof connection[name] !== "function") throw new Error(`this version of the connector has no ${name}`);
     }
     const handle = connection.handleStellarMessage.bind(connection);
     connection.handleStellarMessage = (message, size) => {
+      const { name } = message.switch();
+      count(this.traffic.received, name, size);
+      if (FLOOD_TYPES.has(name)) {
+        this.used.messages++;
+        this.used.bytes += size;
+        if (this.used.messages > this.grants.messages || this.used.bytes > this.grants.bytes) this.overdrawn++;
+      }
       const result = handle(message, size);
-      if (message.switch().name === "sendMoreExtended") {
+      if (name === "sendMoreExtended") {
         const { messages, bytes } = note(this.granted, message);
         this.credit.messages += messages;
         this.credit.bytes += bytes;
@@ -106,6 +122,11 @@ class Contact {
     connection.sendStellarMessage = (message, done) => {
       if (message.switch().name === "sendMoreExtended") note(this.grants, message);
       return send(message, done);
+    };
+    const write = connection._write.bind(connection);
+    connection._write = (message, encoding, done) => {
+      count(this.traffic.sent, message.switch().name, message.toXDR().length);
+      write(message, encoding, done);
     };
   }
 
@@ -151,10 +172,19 @@ class Contact {
         break;
       case "getScpQuorumset": {
         const reqHash = message.qSetHash();
+        const set = this.host.quorumSets.get(reqHash.toString("hex"));
         this.connection.sendStellarMessage(
-          reqHash.equals(this.host.quorumSetHash)
-            ? xdr.StellarMessage.scpQuorumset(this.host.quorumSet)
+          set !== undefined
+            ? xdr.StellarMessage.scpQuorumset(set)
             : xdr.StellarMessage.dontHave(new xdr.DontHave({ type: xdr.MessageType.scpQuorumset(), reqHash })),
+        );
+        break;
+      }
+      case "getTxSet": {
+        const reqHash = message.txSetHash();
+        this.connection.sendStellarMessage(
+          this.host.txSets.get(reqHash.toString("hex")) ??
+            xdr.StellarMessage.dontHave(new xdr.DontHave({ type: xdr.MessageType.generalizedTxSet(), reqHash })),
         );
         break;
       }
@@ -167,9 +197,16 @@ class Contact {
     }
     if (name === "scpMessage" || name === "transaction") this.floodSizes.push(message.toXDR().length);
     else this.otherReceived[name] = (this.otherReceived[name] ?? 0) + 1;
+    this.validator?.receive(message);
     if (this.held === null) done();
     else this.held.push(done);
     this.check();
+  }
+
+  /** Sends a flood message as soon as credit allows. */
+  flood(message) {
+    this.queue.push({ message, bytes: message.toXDR() });
+    this.pump();
   }
 
   /** Sends what credit allows; the rest when the next grant arrives. */
@@ -183,7 +220,7 @@ class Contact {
       this.queue.shift();
       this.credit.messages--;
       this.credit.bytes -= bytes.length;
-      this.sent[message.switch().name].add(bytes);
+      this.sent[message.switch().name]?.add(bytes);
       this.connection.sendStellarMessage(message);
     }
     this.check();
@@ -218,6 +255,8 @@ class Contact {
       sent: { scpMessage: this.sent.scpMessage.state, transaction: this.sent.transaction.state },
       lastFloodSizes: this.floodSizes.slice(-BATCH),
       otherReceived: this.otherReceived,
+      traffic: this.traffic,
+      overdrawn: this.overdrawn,
       badSignatures: this.badSignatures,
       granted: this.granted,
       grants: this.grants,
@@ -229,6 +268,13 @@ class Contact {
       closed: this.closed,
     };
   }
+}
+
+/** Counts a StellarMessage of `bytes` bytes by its type. */
+function count(sums, name, bytes) {
+  const sum = (sums[name] ??= { count: 0, bytes: 0 });
+  sum.count++;
+  sum.bytes += bytes;
 }
 
 /** Adds a SEND_MORE_EXTENDED to a sum. */
@@ -266,7 +312,11 @@ function makeHost(index, { seed, peers }, { window, ledgerVersion, versionStr })
     flowControlSendMoreBatchSizeBytes: 100_000,
   }, pino({ level: "silent" }));
   const quorumSet = quorumSetOf(base, [keypair.rawPublicKey()]);
-  const host = { index, keypair, node, peers: peers ?? [], quorumSet, quorumSetHash: sha256(quorumSet.toXDR()) };
+  const quorumSetHash = sha256(quorumSet.toXDR());
+  const host = { index, keypair, node, peers: peers ?? [], quorumSet, quorumSetHash };
+  /** Items it answers with, by hash in hex; of transaction sets the GENERALIZED_TX_SET. */
+  host.quorumSets = new Map([[quorumSetHash.toString("hex"), quorumSet]]);
+  host.txSets = new Map();
   node.on("connection", (connection) => adopt(host, "accepted", connection));
   return host;
 }
@@ -375,6 +425,43 @@ const COMMANDS = {
     contacts[connection].host.peers = peers;
     contacts[connection].sendPeers();
     return {};
+  },
+  /**
+   * The nodes speak as validators, node i as number i + 1, over their one connection each; answers when everything was said
+   * and has left. The plan: see validator.mjs.
+   */
+  async validate({ plan }) {
+    for (const contact of contacts) {
+      const speaker = new Speaker(base, { ...plan, passphrase: network }, contact.host.index + 1, contact.host.keypair);
+      contact.validator = new Validator(base, contact, speaker);
+    }
+    // Lost time is not made up for: transactions live for four slots, and on a busy machine these would be over too soon.
+    for (let number = 0; number < 4 * plan.slots; number++) {
+      await new Promise((resolve) => setTimeout(resolve, plan.phaseMs));
+      for (const { validator } of contacts) validator.speak(number);
+    }
+    await Promise.all(contacts.map((contact) => contact.until(() => contact.queue.length === 0)));
+    return {};
+  },
+  /** Answers once the validator on a connection, or every one, has that many SCP messages and transactions of others. */
+  async expectNetwork({ connection, scpMessages: scp = 0, transactions = 0 }) {
+    const asked = connection === undefined ? contacts : [contacts[connection]];
+    await Promise.all(asked.map((contact) =>
+      contact.until(() => {
+        const { scpReceived, transactionsReceived } = contact.validator.report;
+        return scpReceived.length >= scp && transactionsReceived.length >= transactions;
+      })
+    ));
+    return {};
+  },
+  /** What the validator on a connection did and saw. */
+  report({ connection }) {
+    return contacts[connection].validator.report;
+  },
+  /** CPU time of this process, ms. */
+  cpu() {
+    const { user, system } = process.cpuUsage();
+    return { cpuMs: (user + system) / 1000 };
   },
   status({ connection }) {
     return contacts[connection].status();

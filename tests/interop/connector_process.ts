@@ -27,6 +27,9 @@ export interface GrantSum {
   bytes: number;
 }
 
+/** Messages and StellarMessage bytes by type, as stellar-base names it. */
+export type TypeSums = Record<string, { count: number; bytes: number }>;
+
 /** One connection of the connector, as it sees it. */
 export interface ConnectorStatus {
   connection: number;
@@ -51,6 +54,10 @@ export interface ConnectorStatus {
   lastFloodSizes: number[];
   /** Other messages it received, by type. */
   otherReceived: Record<string, number>;
+  /** All messages, handshake and grants included. */
+  traffic: { received: TypeSums; sent: TypeSums };
+  /** How often we sent it a flood message that it had not granted. */
+  overdrawn: number;
   badSignatures: number;
   /** What we granted. */
   granted: GrantSum;
@@ -64,6 +71,23 @@ export interface ConnectorStatus {
   held: number;
   error: string | null;
   closed: boolean;
+}
+
+/** What a node did and saw as a validator of a network: names of messages, hashes of items in hex; see validator.mjs. */
+export interface ValidatorReport {
+  scpMade: string[];
+  scpReceived: string[];
+  transactionsMade: string[];
+  transactionsReceived: string[];
+  quorumSetsFetched: string[];
+  txSetsFetched: string[];
+  advertisedHashes: number;
+  echoes: number;
+  duplicates: number;
+  unknownDemands: number;
+  unasked: number;
+  refused: number;
+  wrongItems: number;
 }
 
 /** A node to host. */

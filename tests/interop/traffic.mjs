@@ -25,8 +25,8 @@ export function quorumSetOf(base, validators) {
 function stellarValue(base, signer, networkId, txSetHash, closeTime) {
   const { xdr } = base;
   const time = xdr.Uint64.fromString(String(closeTime));
-  // Source: stellar-core HerderImpl.cpp signStellarValue: network, ENVELOPE_TYPE_SCPVALUE (9), tx set hash, close time.
-  const kind = Buffer.from([0, 0, 0, 9]);
+  // Source: stellar-core HerderImpl.cpp signStellarValue: network, ENVELOPE_TYPE_SCPVALUE (4), tx set hash, close time.
+  const kind = Buffer.from([0, 0, 0, 4]);
   const signature = signer.sign(Buffer.concat([networkId, kind, txSetHash, time.toXDR()]));
   const value = new xdr.StellarValue({
     txSetHash,
@@ -39,69 +39,57 @@ function stellarValue(base, signer, networkId, txSetHash, closeTime) {
   return value.toXDR();
 }
 
-/** `count` different SCP_MESSAGEs by `signer`: nominate, prepare, confirm and externalize of slot after slot. */
-export function scpMessages(base, { signer, passphrase, count, firstSlot, quorumSetHash }) {
+/** The four SCP_MESSAGEs of `signer` about one slot: nominate, prepare, confirm, externalize. */
+export function slotMessages(base, { signer, passphrase, slot, quorumSetHash, txSetHash }) {
   const { xdr } = base;
   const networkId = sha256(Buffer.from(passphrase));
-  const messages = [];
-  let value;
-  for (let i = 0; i < count; i++) {
-    const slot = firstSlot + (i >> 2);
-    if ((i & 3) === 0) {
-      value = stellarValue(
-        base,
-        signer,
-        networkId,
-        sha256(Buffer.from(`tx set of ${slot}`)),
-        1_700_000_000 + slot * 5,
-      );
-    }
-    const ballot = new xdr.ScpBallot({ counter: 1 + (slot % 3), value });
-    let pledges;
-    switch (i & 3) {
-      case 0:
-        pledges = xdr.ScpStatementPledges.scpStNominate(
-          new xdr.ScpNomination({ quorumSetHash, votes: [value], accepted: [] }),
-        );
-        break;
-      case 1:
-        pledges = xdr.ScpStatementPledges.scpStPrepare(
-          new xdr.ScpStatementPrepare({ quorumSetHash, ballot, prepared: ballot, preparedPrime: null, nC: 0, nH: 0 }),
-        );
-        break;
-      case 2:
-        pledges = xdr.ScpStatementPledges.scpStConfirm(
-          new xdr.ScpStatementConfirm({ ballot, nPrepared: 1, nCommit: 1, nH: 1, quorumSetHash }),
-        );
-        break;
-      default:
-        pledges = xdr.ScpStatementPledges.scpStExternalize(
-          new xdr.ScpStatementExternalize({ commit: ballot, nH: 1, commitQuorumSetHash: quorumSetHash }),
-        );
-    }
-    const statement = new xdr.ScpStatement({
-      nodeId: signer.xdrPublicKey(),
-      slotIndex: xdr.Uint64.fromString(String(slot)),
-      pledges,
-    });
+  const value = stellarValue(base, signer, networkId, txSetHash, 1_700_000_000 + slot * 5);
+  const counter = 1 + (slot % 3);
+  const ballot = new xdr.ScpBallot({ counter, value });
+  return [
+    xdr.ScpStatementPledges.scpStNominate(new xdr.ScpNomination({ quorumSetHash, votes: [value], accepted: [] })),
+    xdr.ScpStatementPledges.scpStPrepare(
+      new xdr.ScpStatementPrepare({ quorumSetHash, ballot, prepared: ballot, preparedPrime: null, nC: 0, nH: 0 }),
+    ),
+    xdr.ScpStatementPledges.scpStConfirm(
+      new xdr.ScpStatementConfirm({ ballot, nPrepared: 1, nCommit: 1, nH: 1, quorumSetHash }),
+    ),
+    xdr.ScpStatementPledges.scpStExternalize(
+      new xdr.ScpStatementExternalize({ commit: ballot, nH: counter, commitQuorumSetHash: quorumSetHash }),
+    ),
+  ].map((pledges) => {
+    const slotIndex = xdr.Uint64.fromString(String(slot));
+    const statement = new xdr.ScpStatement({ nodeId: signer.xdrPublicKey(), slotIndex, pledges });
     // Source: stellar-core HerderImpl.cpp signEnvelope: network, ENVELOPE_TYPE_SCP (1), statement; not hashed first.
     const signature = signer.sign(Buffer.concat([networkId, Buffer.from([0, 0, 0, 1]), statement.toXDR()]));
-    messages.push(xdr.StellarMessage.scpMessage(new xdr.ScpEnvelope({ statement, signature })));
-  }
-  return messages;
+    return xdr.StellarMessage.scpMessage(new xdr.ScpEnvelope({ statement, signature }));
+  });
 }
 
-/** `count` different TRANSACTIONs by `signer`; every `bigEvery`-th carries 100 payments and takes some 6,000 bytes. */
-export function transactionMessages(base, { signer, passphrase, count, bigEvery }) {
+/** `count` different SCP_MESSAGEs by `signer`: nominate, prepare, confirm and externalize of slot after slot. */
+export function scpMessages(base, { signer, passphrase, count, firstSlot, quorumSetHash }) {
+  const messages = [];
+  for (let slot = firstSlot; messages.length < count; slot++) {
+    const txSetHash = sha256(Buffer.from(`tx set of ${slot}`));
+    messages.push(...slotMessages(base, { signer, passphrase, slot, quorumSetHash, txSetHash }));
+  }
+  return messages.slice(0, count);
+}
+
+/**
+ * `count` different TRANSACTIONs by `signer`, the first one numbered `first`; every `bigEvery`-th carries 100 payments and
+ * takes some 6,000 bytes.
+ */
+export function transactionMessages(base, { signer, passphrase, count, bigEvery, first = 0 }) {
   const { Account, Asset, Memo, Operation, TransactionBuilder, xdr } = base;
-  const account = new Account(signer.publicKey(), "123456789000");
+  const account = new Account(signer.publicKey(), String(123_456_789_000 + first));
   const payment = Operation.payment({ destination: signer.publicKey(), asset: Asset.native(), amount: "0.0000001" });
   const messages = [];
   for (let i = 0; i < count; i++) {
     const builder = new TransactionBuilder(account, {
       fee: "100",
       networkPassphrase: passphrase,
-      memo: Memo.text(`nr ${i}`),
+      memo: Memo.text(`nr ${first + i}`),
     });
     const operations = bigEvery > 0 && i % bigEvery === 0 ? 100 : 1;
     for (let n = 0; n < operations; n++) builder.addOperation(payment);
