@@ -214,7 +214,7 @@ export class OverlayManager {
       this.#listener = await this.#options.transport.listen(at, (socket) => this.#accept(socket));
       this.#log({ event: "listening", address: formatAddress(this.#listener.address) });
     }
-    if (config.isValidator || this.#relaysTransactions) this.demands.start();
+    this.demands.start();
     this.#start = this.#clock.setTimer(config.startDelayMs, () => void this.#begin());
   }
 
@@ -651,8 +651,10 @@ export class OverlayManager {
   #onTransactionTraffic(member: Member, message: ReceivedMessage): void {
     const { type, bytes } = message;
     const ledger = this.scp.tracking ?? 0;
-    if (type === MessageType.floodAdvert) member.adverts.receive(bytes, ledger);
-    else if (type === MessageType.floodDemand) this.demands.answer(bytes, member);
+    if (type === MessageType.floodAdvert) {
+      member.adverts.receive(bytes, ledger);
+      this.demands.wake();
+    } else if (type === MessageType.floodDemand) this.demands.answer(bytes, member);
     else {
       const id = floodIdOf(bytes);
       this.floodgate.addRecord(id, ledger, member.nodeId);
