@@ -268,6 +268,7 @@ export class OverlayManager {
     this.banManager.refresh();
     this.metrics.tick();
     if (!this.config.noDial) {
+      let connections: Map<string, "inbound" | "outbound"> | undefined;
       const plan = planTick(
         {
           nowMs: this.#clock.nowMs(),
@@ -281,7 +282,7 @@ export class OverlayManager {
         {
           random: this.#options.random,
           randomPeers: (type, size, keep) => this.#sources[type].getRandomPeers(size, keep),
-          connectionAt: (address) => this.#connectionAt(address),
+          connectionAt: (address) => (connections ??= this.#connectionsByAddress()).get(formatAddress(address)),
         },
       );
       this.#outOfSyncSinceMs = plan.outOfSyncSinceMs;
@@ -560,17 +561,18 @@ export class OverlayManager {
     return this.#pending.get(peer)?.address ?? { host: peer.remote.host, port };
   }
 
-  #connectionAt(address: PeerAddress): "inbound" | "outbound" | undefined {
-    const text = formatAddress(address);
-    if (this.#dialing.has(text)) return "outbound";
-    let found: "inbound" | "outbound" | undefined;
-    for (const [peer, pending] of this.#pending) {
-      if (pending.address === undefined || formatAddress(pending.address) !== text) continue;
-      if (peer.role === "weCalledRemote") return "outbound";
-      found = "inbound";
+  /** Who dialed the connection with an address, pending or authenticated; outbound when there are two. */
+  #connectionsByAddress(): Map<string, "inbound" | "outbound"> {
+    const found = new Map<string, "inbound" | "outbound">();
+    for (const { address } of this.#inbound.values()) found.set(formatAddress(address), "inbound");
+    for (const [peer, { address }] of this.#pending) {
+      if (address !== undefined && peer.role === "remoteCalledUs") found.set(formatAddress(address), "inbound");
     }
-    for (const member of this.#outbound.values()) if (formatAddress(member.address) === text) return "outbound";
-    for (const member of this.#inbound.values()) if (formatAddress(member.address) === text) found = "inbound";
+    for (const [peer, { address }] of this.#pending) {
+      if (address !== undefined && peer.role === "weCalledRemote") found.set(formatAddress(address), "outbound");
+    }
+    for (const { address } of this.#outbound.values()) found.set(formatAddress(address), "outbound");
+    for (const text of this.#dialing.keys()) found.set(text, "outbound");
     return found;
   }
 
