@@ -58,7 +58,7 @@ test("scenario: advert queue, incoming adverts", () => {
   assert.deepEqual(popAll(adverts), [...hashesOf(LIMIT, half), ...hashesOf(0, half)]);
 });
 
-test("scenario: advert queue, flush advert after some time", async () => {
+test("scenario: advert queue, outgoing adverts, flush advert after some time", async () => {
   const { clock, sent, adverts } = setUp();
   assert.ok(adverts.advertise(hashOf(0)));
   await clock.advance(50);
@@ -70,7 +70,7 @@ test("scenario: advert queue, flush advert after some time", async () => {
   assert.equal(adverts.outgoingSize, 0);
 });
 
-test("scenario: advert queue, flush advert when at capacity", async () => {
+test("scenario: advert queue, outgoing adverts, flush advert when at capacity", async () => {
   const { clock, sent, limits, adverts } = setUp();
   const most = maxAdvertSize(limits);
   for (let i = 0; i < most - 1; i++) adverts.advertise(hashOf(i));
@@ -81,7 +81,7 @@ test("scenario: advert queue, flush advert when at capacity", async () => {
   assert.equal(sent.length, 1);
 });
 
-test("scenario: advert queue, ensure outgoing queue is capped", () => {
+test("scenario: advert queue, outgoing adverts, ensure outgoing queue is capped", () => {
   const { sent, limits, adverts } = setUp({ maxTxSetSizeOps: MAX_TX_HASHES * 100 });
   assert.ok(maxAdvertSize(limits) <= MAX_TX_HASHES);
   for (let i = 0; i < MAX_TX_HASHES; i++) adverts.advertise(hashOf(i));

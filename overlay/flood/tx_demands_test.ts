@@ -213,7 +213,7 @@ test("scenario: overlay pull mode loadgen", async () => {
   assert.deepEqual([two.counts.transactions, two.counts.advertisedHashes], [10, 0]);
 });
 
-test("scenario: Flooding, transaction flooding", async () => {
+test("TxDemandsManager: transactions flood 15 nodes, each body once", async () => {
   const clock = new VirtualClock(), nodes = Array.from({ length: 15 }, (_, i) => new Node(`n${i}`, clock));
   nodes.forEach((node, i) => {
     // Five core nodes know each other; each of the ten outer ones knows two of them.
@@ -233,7 +233,7 @@ test("scenario: Flooding, transaction flooding", async () => {
   assert.equal(nodes.reduce((sum, node) => sum + node.counts.transactions, 0), 20 * (nodes.length - 1)); // each body once
 });
 
-test("scenario: Flooding, pull mode with 2 nodes", async () => {
+test("scenario: Flooding, transaction flooding, pull mode with 2 nodes", async () => {
   const clock = new VirtualClock(), nodes = ["a", "b"].map((name) => new Node(name, clock));
   nodes[0].connect(nodes[1]);
   nodes[1].connect(nodes[0]);

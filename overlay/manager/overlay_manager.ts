@@ -24,7 +24,7 @@ import { TxAdverts, type TxFloodLimits } from "../flood/tx_adverts.ts";
 import { TxDemandsManager } from "../flood/tx_demands.ts";
 import { OverlayMetrics } from "../metrics/overlay_metrics.ts";
 import { LocalNode } from "../peer/local_node.ts";
-import { type Drop, Peer, type PeerHandlers } from "../peer/peer.ts";
+import { type Drop, Peer, type PeerFaults, type PeerHandlers } from "../peer/peer.ts";
 import type { Listener, Resolver, Socket, Transport } from "../transport/transport.ts";
 import {
   encodeMessage,
@@ -55,6 +55,8 @@ export interface OverlayManagerOptions {
   x25519Secret?: Uint8Array;
   /** Whose SCP messages count; everybody's when absent. `G...` */
   trusts?: (nodeId: Uint8Array) => boolean;
+  /** For tests: what is wrong with every connection of this node. */
+  peerFaults?: PeerFaults;
   /** Told about events that people want in a log. */
   log?: (event: OverlayEvent) => void;
 }
@@ -433,6 +435,7 @@ export class OverlayManager {
         closeDelayMs: config.closeDelayMs,
         scpStateFrom: this.scp.range.min,
         scpQueue: this.#scpQueue,
+        faults: this.#options.peerFaults,
       },
     });
     // A drop inside the constructor has been handled already.
