@@ -200,16 +200,12 @@ export class PeerManager {
       query.dueOnly ? this.#now() : Number.MAX_SAFE_INTEGER,
     ];
     const where = "type BETWEEN ? AND ? AND num_failures <= ? AND next_attempt_at <= ?";
+    const count = Number(this.#db.prepare(`SELECT count(*) AS n FROM peers WHERE ${where}`).get(...filter)!.n);
+    if (count === 0) return [];
+    const offset = this.#random.int(Math.max(0, count - limit) + 1);
     // An order makes a seeded run repeat; which one does not matter.
-    const load = (offset: number, rows: number) =>
-      this.#db.prepare(`SELECT host, port FROM peers WHERE ${where} ORDER BY rowid LIMIT ? OFFSET ?`)
-        .all(...filter, rows, offset);
-    // One more than is wanted says whether these are all, which they are in most books: then there is nothing to count.
-    let rows = load(0, limit + 1);
-    if (rows.length > limit) {
-      const count = Number(this.#db.prepare(`SELECT count(*) AS n FROM peers WHERE ${where}`).get(...filter)!.n);
-      rows = load(this.#random.int(Math.max(0, count - limit) + 1), limit);
-    }
+    const rows = this.#db.prepare(`SELECT host, port FROM peers WHERE ${where} ORDER BY rowid LIMIT ? OFFSET ?`)
+      .all(...filter, limit, offset);
     return shuffle(this.#random, rows.map(toAddress));
   }
 

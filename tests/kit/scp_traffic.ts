@@ -74,6 +74,11 @@ export class ScpTraffic {
     return this.#slot;
   }
 
+  /** Statements of one slot. */
+  get perSlot(): number {
+    return this.#voices.length * this.#kinds.length;
+  }
+
   /** Begins to close slots, the first now. */
   start(): void {
     this.#closeSlot();
