@@ -21,6 +21,7 @@ import {
 } from "./item_cache.ts";
 import { ItemFetcher } from "./item_fetcher.ts";
 import type { JudgedEnvelope, ScpRefusal, ScpState } from "./scp_state.ts";
+import { ProcessedEnvelopes } from "./processed_envelopes.ts";
 import { MAX_SANE_QUORUM_SET_BYTES, quorumSetProblem } from "./scp_state_rules.ts";
 import { inSlotRange, type WaitingEnvelope } from "./tracker.ts";
 import { hashBytes, type HashText, hashText } from "./tx_adverts_hashes.ts";
@@ -127,6 +128,7 @@ export class MessageDispatcher {
   /** BOUNDED: {@link MAX_WAITING} and {@link MAX_WAITING_BYTES}; also {@link slotsChanged}. */
   readonly #waiting = new Map<FloodId, Waiting>();
   #waitingBytes = 0;
+  readonly #processed = new ProcessedEnvelopes();
   /** BOUNDED: gone with the connection's object. */
   readonly #limits = new WeakMap<DispatchPeer, PeerQueryLimits>();
   /** Delayed answers. BOUNDED: 10 per peer and window, {@link CHECKPOINT_DELAY_MS} each. */
@@ -163,6 +165,11 @@ export class MessageDispatcher {
       });
     this.#quorumSetFetcher = fetcher((qSetHash) => encodeMessage({ type: "getScpQuorumset", qSetHash }));
     this.#txSetFetcher = fetcher((txSetHash) => encodeMessage({ type: "getTxSet", txSetHash }));
+  }
+
+  /** SCP messages remembered as handed on. */
+  get processed(): number {
+    return this.#processed.size;
   }
 
   /** SCP messages that wait for items. */
@@ -228,6 +235,7 @@ export class MessageDispatcher {
     for (const waiting of this.#waiting.values()) {
       if (!inSlotRange(waiting.slot, range)) this.#discard(waiting, "out_of_range");
     }
+    this.#processed.keepOnly(range);
   }
 
   /** Stops all timers; nothing is sent any more. */
@@ -238,6 +246,7 @@ export class MessageDispatcher {
     this.#delayed.clear();
     this.#waiting.clear();
     this.#waitingBytes = 0;
+    this.#processed.clear();
   }
 
   // ---- Queries ----
@@ -372,6 +381,7 @@ export class MessageDispatcher {
       return;
     }
     const { judged } = verdict;
+    if (this.#processed.has(judged.slot, id)) return;
     const quorumSetHash = hashText(quorumSetHashOf(judged.envelope.statement.pledges));
     const waiting: Waiting = { ...judged, message: bytes.slice(), quorumSetHash };
     if (this.#options.fetchItems === false) {
@@ -406,6 +416,7 @@ export class MessageDispatcher {
 
   #ready(waiting: Waiting): void {
     this.#forget(waiting);
+    this.#processed.add(waiting.slot, waiting.id);
     this.counts.envelopes++;
     const newest = this.#options.scp.remember(waiting, waiting.message);
     this.#options.events.onEnvelope(waiting, newest);

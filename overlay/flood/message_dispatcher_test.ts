@@ -227,3 +227,16 @@ test("MessageDispatcher.addQuorumSet keeps a set of our own", () => {
   receive(x, { type: "getScpQuorumset", qSetHash: QSET.hash });
   assert.deepEqual(x.sent, [QSET.message]);
 });
+
+test("MessageDispatcher hands an envelope on once, also when it comes again after its flood record was cleared", () => {
+  const { peers: [x, y], receive, ready, scp, dispatcher, gate, discarded } = setUp({ fetchItems: false });
+  const message = scpMessage(A, 5, externalize(QSET.hash, VALUE));
+  receive(x, message);
+  gate.clearBelow(100);
+  receive(y, message);
+  assert.deepEqual([ready.length, discarded, gate.size, dispatcher.processed], [1, [], 1, 1]);
+  scp.track(17);
+  assert.equal(dispatcher.processed, 0);
+  receive(y, message);
+  assert.deepEqual([ready.length, discarded], [1, ["slot_too_old"]]);
+});

@@ -235,7 +235,9 @@ export class MessageFlow {
     const ledger = this.ledgerSeq;
     if (type === MessageType.floodAdvert) {
       this.#countFlood(member, sampleName(bytes), bytes.length);
-      if (this.interest.offers) metrics.counters.receivedAdvertHashes += member.adverts.receive(bytes, ledger);
+      if (!this.interest.offers) return;
+      metrics.counters.receivedAdvertHashes += member.adverts.receive(bytes, ledger);
+      this.demands.wake();
     } else if (type === MessageType.floodDemand) {
       this.#countFlood(member, sampleName(bytes), bytes.length);
       if (this.interest.offers) this.demands.answer(bytes, member);

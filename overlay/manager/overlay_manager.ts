@@ -333,6 +333,7 @@ export class OverlayManager {
   }
 
   #dialAsPlanned(): void {
+    let connections: Map<string, "inbound" | "outbound"> | undefined;
     const plan = planTick(
       {
         nowMs: this.#clock.nowMs(),
@@ -346,7 +347,7 @@ export class OverlayManager {
       {
         random: this.#options.random,
         randomPeers: (type, size, keep) => this.#sources[type].getRandomPeers(size, keep),
-        connectionAt: (address) => this.#lists.connectionAt(address),
+        connectionAt: (address) => (connections ??= this.#lists.connectionsByAddress()).get(formatAddress(address)),
       },
     );
     this.#outOfSyncSinceMs = plan.outOfSyncSinceMs;
