@@ -109,6 +109,16 @@ export class SimWorld extends EngineWorld {
     return transaction;
   }
 
+  /** {@link until}, looking once a second: for what costs to look at, and takes minutes. */
+  async eventually(holds: () => boolean, what: string, limitMs = 60_000): Promise<number> {
+    const startMs = this.clock.nowMs();
+    while (!holds()) {
+      assert.ok(this.clock.nowMs() - startMs < limitMs, `not within ${limitMs} ms: ${what}; ${this.nodes.join("; ")}`);
+      await this.virtual.advance(1000);
+    }
+    return this.clock.nowMs() - startMs;
+  }
+
   /** Whether every running node reaches every other one. */
   get whole(): boolean {
     return this.islands().length === 1;
