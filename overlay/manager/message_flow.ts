@@ -158,9 +158,11 @@ export class MessageFlow {
         break;
       case MessageType.scpMessage: {
         const id = floodIdOf(bytes);
-        this.#countFlood(member, id, bytes.length);
+        const isNew = this.#countFlood(member, id, bytes.length);
         if (!this.floodgate.addRecord(id, this.ledgerSeq, member.nodeId)) return;
         this.dispatcher.receive(member, message, id);
+        // It comes again when its record was forgotten; subscribers have it.
+        if (!isNew) return;
         break;
       }
       case MessageType.timeSlicedSurveyRequest:
@@ -277,7 +279,8 @@ export class MessageFlow {
     this.#options.onTracking(slot);
   }
 
-  #countFlood(member: Member, name: string, bytes: number): void {
+  /** Whether it comes for the first time, as far as remembered. */
+  #countFlood(member: Member, name: string, bytes: number): boolean {
     const { counters } = this.#context.metrics;
     const isNew = this.#seen.add(name);
     member.metrics.countFlood(isNew, bytes);
@@ -288,6 +291,7 @@ export class MessageFlow {
       counters.duplicateFloodMessages++;
       counters.duplicateFloodBytes += bytes;
     }
+    return isNew;
   }
 
   #countFetch(member: Member, message: Uint8Array): void {

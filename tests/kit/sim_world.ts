@@ -58,6 +58,7 @@ export class SimWorld extends EngineWorld {
   /** Told about every event. */
   onEvent: ((node: EngineNode, event: OverlayEvent) => void) | undefined;
   readonly #stopped = new Set<EngineNode>();
+  readonly #seeds = new Map<EngineNode, Uint8Array>();
   #transactions = 0;
 
   /** Links take 25 ms each way unless told otherwise. */
@@ -71,9 +72,10 @@ export class SimWorld extends EngineWorld {
   override async add(options: EngineNodeOptions = {}): Promise<EngineNode> {
     const index = options.index ?? this.nodes.length;
     const { host } = await this.addressOf(index);
-    return await super.add({
-      seed: this.random.bytes(32),
+    const seed = options.seed ?? this.random.bytes(32);
+    const node = await super.add({
       ...options,
+      seed,
       index,
       transport: this.tap.transport(host, options.transport ?? this.net.transport(host)),
       log: (event) => {
@@ -81,6 +83,13 @@ export class SimWorld extends EngineWorld {
         this.onEvent?.(this.nodes[index], event);
       },
     });
+    this.#seeds.set(node, seed);
+    return node;
+  }
+
+  /** The identity of a node, to start it again with, here or elsewhere. */
+  seedOf(node: EngineNode): Uint8Array {
+    return this.#seeds.get(node)!;
   }
 
   override async stop(node: EngineNode): Promise<void> {
