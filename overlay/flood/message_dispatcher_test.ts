@@ -1,72 +1,18 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readUint32 } from "../base/bytes.ts";
-import { VirtualClock } from "../base/clock.ts";
 import { isFailure } from "../base/errors.ts";
-import { SeededRandom } from "../base/random.ts";
 import { sha256 } from "../crypto/primitives.ts";
-import { encodeMessage, MessageType, ReceivedMessage, type StellarMessage } from "../wire/messages.ts";
-import { Floodgate, floodIdOf } from "./floodgate.ts";
-import { type DispatcherOptions, type DispatchPeer, MessageDispatcher } from "./message_dispatcher.ts";
-import { ScpState } from "./scp_state.ts";
-import {
-  externalize,
-  NETWORK_ID,
-  prepare,
-  quorumSetOf,
-  scpMessage,
-  txSetOf,
-  validators,
-  value,
-} from "./scp_state_test_kit.ts";
+import { encodeMessage, MessageType, type StellarMessage } from "../wire/messages.ts";
+import { dispatcherOf } from "./message_dispatcher_test_kit.ts";
+import { externalize, prepare, quorumSetOf, scpMessage, txSetOf, validators, value } from "./scp_state_test_kit.ts";
 import { hashText } from "./tx_adverts_hashes.ts";
 
 const KEYS = validators(3), [A, B, C] = KEYS;
 const QSET = quorumSetOf(KEYS), TX_SET = txSetOf(1), VALUE = value(A, TX_SET.hash);
 
-class FakePeer implements DispatchPeer {
-  readonly latencyMs = 10;
-  sent: Uint8Array[] = [];
-  constructor(readonly nodeId: string) {}
-  send(message: Uint8Array) {
-    this.sent.push(message);
-  }
-  /** Types sent since the last call. */
-  types(): number[] {
-    return this.sent.splice(0).map((message) => readUint32(message, 0));
-  }
-}
-
-function setUp(options: Partial<DispatcherOptions> = {}) {
-  const clock = new VirtualClock(), gate = new Floodgate(), peers = ["x", "y"].map((name) => new FakePeer(name));
-  const ready: Uint8Array[] = [], discarded: string[] = [];
-  const scp: ScpState = new ScpState({ clock, networkId: NETWORK_ID, onTracking: () => dispatcher.slotsChanged() });
-  const dispatcher: MessageDispatcher = new MessageDispatcher({
-    clock,
-    random: new SeededRandom(1),
-    scp,
-    peers: () => peers,
-    knownBy: (id) => gate.knownBy(id),
-    ledger: { closeTimeMs: 5000, protocolVersion: 22 },
-    events: {
-      onEnvelope: (envelope) => ready.push(envelope.message),
-      onDiscarded: (id, reason) => {
-        discarded.push(reason);
-        gate.forget(id);
-      },
-    },
-    ...options,
-  });
-  const receive = (peer: FakePeer, message: StellarMessage | Uint8Array) => {
-    const bytes = message instanceof Uint8Array ? message : encodeMessage(message);
-    if (readUint32(bytes, 0) === MessageType.scpMessage) gate.addRecord(floodIdOf(bytes), 1, peer.nodeId);
-    return dispatcher.receive(peer, new ReceivedMessage(readUint32(bytes, 0), bytes, clock.nowMs()));
-  };
-  return { clock, gate, peers, scp, dispatcher, receive, ready, discarded };
-}
-
 test("MessageDispatcher relays an envelope once its quorum set and transaction set came", () => {
-  const { peers: [x, y], receive, ready, scp, dispatcher, gate } = setUp();
+  const { peers: [x, y], receive, ready, scp, dispatcher, gate } = dispatcherOf();
   const message = scpMessage(A, 5, externalize(QSET.hash, VALUE));
   receive(y, message);
   receive(x, message);
@@ -84,7 +30,7 @@ test("MessageDispatcher relays an envelope once its quorum set and transaction s
 });
 
 test("MessageDispatcher answers from its caches, and DONT_HAVE otherwise", () => {
-  const { peers: [x, y], receive } = setUp();
+  const { peers: [x, y], receive } = dispatcherOf();
   receive(y, scpMessage(A, 5, externalize(QSET.hash, VALUE)));
   receive(y, QSET.message);
   receive(y, TX_SET.message);
@@ -101,13 +47,13 @@ test("MessageDispatcher answers from its caches, and DONT_HAVE otherwise", () =>
 });
 
 test("MessageDispatcher names the legacy type in DONT_HAVE before ledger protocol 20", () => {
-  const { peers: [x], receive } = setUp({ ledger: { closeTimeMs: 5000, protocolVersion: 19 } });
+  const { peers: [x], receive } = dispatcherOf({ ledger: { closeTimeMs: 5000, protocolVersion: 19 } });
   receive(x, { type: "getTxSet", txSetHash: new Uint8Array(32) });
   assert.equal(readUint32(x.sent[0], 4), MessageType.txSet);
 });
 
 test("scenario: GET_SCP_STATE rate limiting, at the dispatcher", async () => {
-  const { clock, peers: [x, y], receive, dispatcher } = setUp({ fetchItems: false });
+  const { clock, peers: [x, y], receive, dispatcher } = dispatcherOf({ fetchItems: false });
   receive(y, scpMessage(A, 5, prepare(QSET.hash, 1, VALUE)));
   const ask = (n: number) => {
     for (let i = 0; i < n; i++) receive(x, { type: "getScpState", ledgerSeq: 0 });
@@ -122,7 +68,7 @@ test("scenario: GET_SCP_STATE rate limiting, at the dispatcher", async () => {
 });
 
 test("MessageDispatcher answers 300 queries of each kind in a window, then none", () => {
-  const { peers: [x, y], receive, dispatcher } = setUp();
+  const { peers: [x, y], receive, dispatcher } = dispatcherOf();
   for (let i = 0; i < 310; i++) receive(x, { type: "getTxSet", txSetHash: new Uint8Array(32) });
   for (let i = 0; i < 310; i++) receive(x, { type: "getScpQuorumset", qSetHash: new Uint8Array(32) });
   assert.deepEqual([x.sent.length, dispatcher.counts.overLimit], [600, 20]);
@@ -132,7 +78,7 @@ test("MessageDispatcher answers 300 queries of each kind in a window, then none"
 
 test("MessageDispatcher sends the checkpoint 2 s after the rest, unless it is closed", async () => {
   for (const close of [false, true]) {
-    const { clock, peers: [x, y], receive, scp, dispatcher } = setUp({ fetchItems: false });
+    const { clock, peers: [x, y], receive, scp, dispatcher } = dispatcherOf({ fetchItems: false });
     scp.track(70);
     receive(y, scpMessage(A, 64, prepare(QSET.hash, 1, VALUE)));
     receive(y, scpMessage(A, 100, prepare(QSET.hash, 1, VALUE)));
@@ -148,7 +94,7 @@ test("MessageDispatcher sends the checkpoint 2 s after the rest, unless it is cl
 });
 
 test("MessageDispatcher takes DONT_HAVE from the asked peer only, either type of transaction set, and ignores unknown types", () => {
-  const { peers: [x, y], receive, dispatcher } = setUp();
+  const { peers: [x, y], receive, dispatcher } = dispatcherOf();
   receive(y, scpMessage(A, 5, externalize(QSET.hash, VALUE)));
   y.types();
   const dontHave = (type: number, reqHash: Uint8Array): StellarMessage => ({
@@ -164,7 +110,7 @@ test("MessageDispatcher takes DONT_HAVE from the asked peer only, either type of
 });
 
 test("MessageDispatcher ignores items nobody waits for, and keeps none of them", () => {
-  const { peers: [x, y], receive, dispatcher } = setUp();
+  const { peers: [x, y], receive, dispatcher } = dispatcherOf();
   receive(x, QSET.message);
   receive(x, TX_SET.message);
   receive(y, scpMessage(A, 5, externalize(QSET.hash, VALUE)));
@@ -175,7 +121,7 @@ test("MessageDispatcher ignores items nobody waits for, and keeps none of them",
 });
 
 test("MessageDispatcher discards the envelopes of an insane quorum set, so that they flood again", () => {
-  const { peers: [x], receive, discarded, dispatcher, gate } = setUp();
+  const { peers: [x], receive, discarded, dispatcher, gate } = dispatcherOf();
   const insane = encodeMessage({
     type: "scpQuorumset",
     qSet: { threshold: 2, validators: [A.publicKey], innerSets: [] },
@@ -189,7 +135,7 @@ test("MessageDispatcher discards the envelopes of an insane quorum set, so that 
 });
 
 test("MessageDispatcher drops what waits for slots that are gone", async () => {
-  const { clock, peers: [x], receive, scp, discarded, dispatcher } = setUp();
+  const { clock, peers: [x], receive, scp, discarded, dispatcher } = dispatcherOf();
   receive(x, scpMessage(A, 5, externalize(QSET.hash, VALUE)));
   receive(x, scpMessage(B, 100, externalize(QSET.hash, VALUE)));
   scp.track(99);
@@ -202,7 +148,7 @@ test("MessageDispatcher drops what waits for slots that are gone", async () => {
 });
 
 test("MessageDispatcher discards what is refused, and throws on what does not decode", () => {
-  const { peers: [x], receive, discarded, dispatcher, gate } = setUp();
+  const { peers: [x], receive, discarded, dispatcher, gate } = dispatcherOf();
   const message = scpMessage(C, 5, externalize(QSET.hash, VALUE));
   message[message.length - 1] ^= 1;
   receive(x, message);
@@ -213,7 +159,7 @@ test("MessageDispatcher discards what is refused, and throws on what does not de
 });
 
 test("MessageDispatcher moves the network's slot on while it processes what waited", () => {
-  const { peers: [x], receive, scp, ready, dispatcher } = setUp();
+  const { peers: [x], receive, scp, ready, dispatcher } = dispatcherOf();
   for (const key of KEYS) receive(x, scpMessage(key, 40, externalize(QSET.hash, VALUE)));
   receive(x, scpMessage(A, 3, prepare(QSET.hash, 1, VALUE)));
   receive(x, QSET.message);
@@ -222,7 +168,7 @@ test("MessageDispatcher moves the network's slot on while it processes what wait
 });
 
 test("MessageDispatcher.addQuorumSet keeps a set of our own", () => {
-  const { peers: [x], receive, dispatcher } = setUp();
+  const { peers: [x], receive, dispatcher } = dispatcherOf();
   assert.equal(dispatcher.addQuorumSet(QSET.set), hashText(QSET.hash));
   receive(x, { type: "getScpQuorumset", qSetHash: QSET.hash });
   assert.deepEqual(x.sent, [QSET.message]);

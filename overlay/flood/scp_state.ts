@@ -31,6 +31,8 @@ const MAX_NODES = 5000;
 const MAX_BYTES = 32 * 1024 * 1024;
 /** Verdicts on signatures remembered, of envelopes and of values each. */
 const MAX_VERDICTS = 100_000;
+/** First ledger protocol whose values may propose the empty transaction set. Source: wire.md, StellarValue.ext 2. */
+const EMPTY_TX_SET_PROTOCOL = 28;
 /** A ledger's number is a uint32. */
 const MAX_SLOT = 0xffffffffn;
 
@@ -66,6 +68,8 @@ export interface ScpStateOptions {
   ownNodeId?: Uint8Array;
   /** Whose statements count; upstream takes its transitive quorum. Default: anyone's, with the bounds of this file. */
   trusts?(nodeId: Uint8Array): boolean;
+  /** Read at every use: values that propose the empty transaction set are good from protocol 28 on. Default: always. */
+  ledger?: { readonly protocolVersion: number };
   /** The network is known to be at `slot`: higher than ever before. */
   onTracking?(slot: number): void;
   /** Ledgers whose statements are kept. Default {@link REMEMBERED_LEDGERS}. Source: stellar-core MAX_SLOTS_TO_REMEMBER. */
@@ -179,12 +183,14 @@ export class ScpState {
     }
     const latest = BigInt(Math.floor(this.#options.clock.wallMs() / 1000) + MAX_TIME_SLIP_SECONDS);
     const txSetHashes = new Set<HashText>();
+    const emptyAllowed = (this.#options.ledger?.protocolVersion ?? Infinity) >= EMPTY_TX_SET_PROTOCOL;
     let plausible = false;
     for (const bytes of valuesOf(pledges)) {
       const value = this.#value(bytes);
       if (value === undefined) return { accepted: false, reason: "bad_value" };
       if (value.closeTime <= latest) plausible = true;
       if (value.txSetHash !== "") txSetHashes.add(value.txSetHash);
+      else if (!emptyAllowed) return { accepted: false, reason: "bad_value" };
     }
     if (!plausible) return { accepted: false, reason: "close_time" };
     return { accepted: true, judged: { id, slot, envelope, txSetHashes: [...txSetHashes] } };

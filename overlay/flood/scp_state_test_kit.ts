@@ -34,6 +34,20 @@ export function value(key: SigningKey, txSetHash: Uint8Array, closeTime?: bigint
   return encodeStellarValue(content);
 }
 
+/** A signed value that proposes the empty set in place of `txSetHash`. */
+export function emptySetValue(key: SigningKey, txSetHash: Uint8Array): Uint8Array {
+  const closeTime = BigInt(new VirtualClock().wallMs() / 1000);
+  const signed = concatBytes(NETWORK_ID, TYPE(4), txSetHash, encode(uint64, closeTime));
+  const lcValueSignature = { nodeId: key.publicKey, signature: key.sign(signed) };
+  const proposedValue = {
+    txSetHash,
+    previousLedgerHash: new Uint8Array(32),
+    previousLedgerVersion: 28,
+    lcValueSignature,
+  };
+  return encodeStellarValue({ txSetHash: new Uint8Array(32), closeTime, upgrades: [], ext: { v: 2, proposedValue } });
+}
+
 /** A signed SCP_MESSAGE. */
 export function scpMessage(key: SigningKey, slot: number | bigint, pledges: ScpPledges): Uint8Array {
   const statement: ScpStatement = { nodeId: key.publicKey, slotIndex: BigInt(slot), pledges };

@@ -68,15 +68,35 @@ export class TransactionPool implements TransactionSource {
     return this.#held.has(hash) || this.#gone.has(hash);
   }
 
+  /**
+   * A ledger made these hashes (hex) worthless: they leave, and are neither demanded nor taken for a while.
+   * Source: stellar-core TransactionQueue.cpp ban.
+   */
+  ban(hashes: Iterable<string>, ledger: number): void {
+    for (const hash of hashes) {
+      const held = this.#held.get(hash);
+      if (held !== undefined) this.#remove(hash, held);
+      this.#refuse(hash, ledger);
+    }
+  }
+
   /** A ledger closed: what was here for its time leaves, and is refused for a while. */
   ledgerClosed(ledger: number): void {
     for (const [hash, held] of this.#held) {
       if (held.ledger + TRANSACTION_LEDGERS > ledger) continue;
-      this.#held.delete(hash);
-      this.#bytes -= held.message.length;
-      if (this.#gone.size >= this.#maxTransactions) this.#gone.delete(this.#gone.keys().next().value!);
-      this.#gone.set(hash, ledger);
+      this.#remove(hash, held);
+      this.#refuse(hash, ledger);
     }
     for (const [hash, left] of this.#gone) if (left + BANNED_LEDGERS <= ledger) this.#gone.delete(hash);
+  }
+
+  #remove(hash: string, held: Held): void {
+    this.#held.delete(hash);
+    this.#bytes -= held.message.length;
+  }
+
+  #refuse(hash: string, ledger: number): void {
+    if (this.#gone.size >= this.#maxTransactions) this.#gone.delete(this.#gone.keys().next().value!);
+    this.#gone.set(hash, ledger);
   }
 }

@@ -17,6 +17,16 @@ test("TransactionPool keeps a transaction for its ledgers, then refuses it for a
   assert.equal(pool.add("a", message(1), 30), "added");
 });
 
+test("TransactionPool.ban throws out what is here, and refuses what is not", () => {
+  const pool = new TransactionPool();
+  pool.add("a", message(1), 10);
+  pool.ban(["a", "b"], 11);
+  assert.deepEqual([pool.size, pool.bytes, pool.get("a")], [0, 0, undefined]);
+  for (const hash of ["a", "b"]) assert.deepEqual([pool.knows(hash), pool.add(hash, message(1), 12)], [true, "known"]);
+  pool.ledgerClosed(11 + BANNED_LEDGERS);
+  assert.equal(pool.add("b", message(1), 21), "added");
+});
+
 test("TransactionPool is bounded in transactions and bytes, and balances", () => {
   const pool = new TransactionPool({ maxTransactions: 3, maxBytes: 1000 });
   for (let i = 0; i < 5; i++) assert.equal(pool.add(String(i), message(i), 1), i < 3 ? "added" : "full");

@@ -183,8 +183,15 @@ export class TxDemandsManager {
     const { random, limits, events } = this.#options;
     const nowMs = this.#options.clock.nowMs();
     this.#forgetOld(nowMs);
-    const peers = shuffle(random, [...this.#options.peers()]);
-    const turns = peers.map((peer) => ({ peer, demand: [] as HashText[], retry: [] as HashText[] }));
+    // Most rounds find nothing: those that offer nothing have no turn.
+    const offering: DemandPeer[] = [];
+    for (const peer of this.#options.peers()) if (peer.adverts.size > 0) offering.push(peer);
+    if (offering.length === 0) return;
+    const turns = shuffle(random, offering).map((peer) => ({
+      peer,
+      demand: [] as HashText[],
+      retry: [] as HashText[],
+    }));
     const most = maxDemandSize(limits, this.#periodMs);
     // Cyclically, each adds one, so that what several offer is shared between them.
     for (let added = true; added;) {

@@ -124,7 +124,7 @@ test("scenario: overlay pull mode, ignore duplicated adverts", async () => {
   assert.deepEqual(unknown(), [1, 0, 0]);
 });
 
-test("scenario: overlay pull mode, do not advertise to peers that know about tx", async () => {
+test("scenario: overlay pull mode, do not advertise to peers that know about tx, pull mode enabled on all", async () => {
   const { clock, nodes } = await triangle();
   nodes[0].accept(transaction(0));
   nodes[1].accept(transaction(0));

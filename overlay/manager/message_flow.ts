@@ -53,6 +53,7 @@ export class MessageFlow {
       ownNodeId: local.nodeId,
       trusts: options.trusts,
       slotsToRemember: config.maxSlotsToRemember,
+      ledger,
       onTracking: (slot) => this.#onTracking(slot),
     });
     this.dispatcher = new MessageDispatcher({

@@ -78,6 +78,8 @@ test("every metric moves in a busy run", async () => {
   const node = await world.add([2, 98, 99], {
     maxInboundPendingConnections: 2,
     stragglerTimeoutMs: 40_000,
+    // Out of sync two random peers are asked for SCP state: less often than a straggler is found, whoever is asked.
+    outOfSyncRecoveryMs: 50_000,
     maxTxSetSizeOps: 20,
   });
   const other = await world.add([]);

@@ -170,6 +170,7 @@ export class OverlayManager {
       meter: trafficMeter(this.metrics),
       scpQueue,
       scpStateFrom: () => this.scp.range.min ?? 0,
+      faults: options.peerFaults,
     });
     this.#connector = new Connector(this.#context, {
       resolver: options.resolver,

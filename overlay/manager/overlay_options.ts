@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { OverlayConfig } from "../base/config.ts";
 import type { Random } from "../base/random.ts";
 import type { Database } from "../db/database.ts";
-import type { Drop } from "../peer/peer.ts";
+import type { Drop, PeerFaults } from "../peer/peer.ts";
 import type { Resolver, Transport } from "../transport/transport.ts";
 import type { OverlayEvent } from "./overlay_event.ts";
 import type { AuthenticatedPeer } from "./peer_lists.ts";
@@ -26,6 +26,8 @@ export interface OverlayManagerOptions {
   trusts?: (nodeId: Uint8Array) => boolean;
   /** Whether a TRANSACTION message of a peer is kept and offered to others; all are when absent. */
   acceptTransaction?: (message: Uint8Array) => boolean;
+  /** For tests: what is wrong with every connection of this node. */
+  peerFaults?: PeerFaults;
   /** Told about events that people want in a log. It must not throw. */
   log?: (event: OverlayEvent) => void;
 }

@@ -7,7 +7,7 @@ import { formatAddress, type PeerAddress } from "../base/peer_address.ts";
 import type { ScpQueueRules } from "../connection/scp_queue.ts";
 import type { TrafficMeter } from "../connection/traffic_meter.ts";
 import { REALLY_DEAD_NUM_FAILURES_CUTOFF } from "../db/peer_manager.ts";
-import { Peer, type PeerHandlers } from "../peer/peer.ts";
+import { Peer, type PeerFaults, type PeerHandlers } from "../peer/peer.ts";
 import type { Listener, Socket } from "../transport/transport.ts";
 import { acceptDial, acceptPending } from "./admission.ts";
 import { flowControlNow } from "./ledger_limits.ts";
@@ -20,6 +20,8 @@ export interface PeerDoorOptions {
   scpQueue: ScpQueueRules;
   /** Ledger to ask SCP state from after authentication. */
   scpStateFrom(): number;
+  /** For tests. */
+  faults: PeerFaults | undefined;
 }
 
 /** See the head of this file. */
@@ -112,7 +114,7 @@ export class PeerDoor {
 
   #begin(role: Role, socket: Socket, address: PeerAddress | undefined): void {
     const { config, clock, random, local, ledger, lists } = this.#context;
-    const { handlers, meter, scpQueue, scpStateFrom } = this.#options;
+    const { handlers, meter, scpQueue, scpStateFrom, faults } = this.#options;
     const peer = new Peer({
       role,
       socket,
@@ -133,6 +135,7 @@ export class PeerDoor {
         closeDelayMs: config.closeDelayMs,
         scpStateFrom: scpStateFrom(),
         scpQueue,
+        faults,
       },
     });
     // A drop inside the constructor has been handled already.

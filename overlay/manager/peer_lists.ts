@@ -18,7 +18,7 @@ export interface AuthenticatedPeer {
   readonly address: PeerAddress;
   /** Who dialed. */
   readonly role: Role;
-  /** Whether it was preferred when it was admitted. */
+  /** Whether it is preferred: asked anew each time, for a later resolution of the configured names may change it. */
   readonly preferred: boolean;
   /** The connection itself. */
   readonly peer: Peer;
@@ -36,13 +36,15 @@ export interface Member extends AuthenticatedPeer {
 }
 
 /** Makes the entry of a peer that is admitted now. */
-export function memberOf(peer: Peer, address: PeerAddress, preferred: boolean, adverts: TxAdverts): Member {
+export function memberOf(peer: Peer, address: PeerAddress, isPreferred: () => boolean, adverts: TxAdverts): Member {
   return {
     peer,
     nodeId: peer.nodeIdText!,
     address,
     role: peer.role,
-    preferred,
+    get preferred() {
+      return isPreferred();
+    },
     adverts,
     metrics: peer.metrics,
     get latencyMs() {

@@ -63,7 +63,8 @@ export function peerHandlers(context: OverlayContext, events: PeerOwnerEvents): 
       },
       periodMs: config.floodAdvertPeriodMs,
     });
-    lists.admit(memberOf(peer, address, preferred.has({ nodeId: peer.nodeId!, address }), adverts));
+    const isPreferred = () => preferred.has({ nodeId: peer.nodeId!, address });
+    lists.admit(memberOf(peer, address, isPreferred, adverts));
     return undefined;
   };
 

@@ -77,9 +77,8 @@ export class Validator {
     this.quorumSetMessage = encodeMessage({ type: "scpQuorumset", qSet: options.quorumSet });
   }
 
-  /** A value for `slot`, signed by this validator: an encoded StellarValue of the signed kind. */
-  propose(slot: number, closeTime: bigint): Uint8Array {
-    const txSetHash = sha256(encodeText(`twin transaction set ${slot}`));
+  /** A value for `slot`, signed by this validator: an encoded StellarValue of the signed kind. Nobody has its default set. */
+  propose(slot: number, closeTime: bigint, txSetHash = sha256(encodeText(`twin transaction set ${slot}`))): Uint8Array {
     const signature = this.#key.sign(valuePreimage(this.#networkId, txSetHash, closeTime));
     const lcValueSignature = { nodeId: this.#key.publicKey, signature };
     return encodeStellarValue({ txSetHash, closeTime, upgrades: [], ext: { v: 1, lcValueSignature } });

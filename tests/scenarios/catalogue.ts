@@ -7,7 +7,10 @@
 
 /** One test case of stellar-core, or one section of one. */
 export interface Scenario {
-  /** stellar-core's names of the case and of its sections, outermost first, joined with " / ". */
+  /**
+   * stellar-core's names of the case and of its sections, outermost first, joined with " / ". Names that repeat what stands
+   * before them are shortened ("as many" for "as many peers in database as requested").
+   */
   name: string;
   /** What is expected, in our words. */
   shows: string;
@@ -27,6 +30,9 @@ export interface ScenarioGroup {
 
 const SIGNATURES =
   "The cache of checked signatures belongs to the validation of transactions, which needs accounts and their signers.";
+const TRANSACTION_QUEUE =
+  "The budget per period and the order by fee are those of the transaction queue, which needs a ledger: " +
+  "a relay offers each transaction as it comes.";
 const TEST_BUILD_BATCHES = "Batches of transactions exist in stellar-core's test builds only.";
 
 const HANDSHAKE: Scenario[] = [
@@ -92,63 +98,55 @@ const HANDSHAKE: Scenario[] = [
     shows: "a banned node is closed in silence by the side that banned it",
   },
   {
-    name: "reject peers with incompatible overlay versions / above",
+    name: "reject peers with incompatible overlay versions / cfg2 above",
     shows: "too new: wrong protocol version; no address",
   },
   {
-    name: "reject peers with incompatible overlay versions / below",
+    name: "reject peers with incompatible overlay versions / cfg2 below",
     shows: "too old: the same",
   },
   {
-    name: "reject peers who dont handshake quickly / 2 seconds",
+    name: "reject peers who dont handshake quickly / 2 seconds timeout",
     shows: "a silent caller idles out at the check after the limit",
-    pending: "scenarios-a",
   },
   {
-    name: "reject peers who dont handshake quickly / 5 seconds",
+    name: "reject peers who dont handshake quickly / 5 seconds timeout",
     shows: "the same with a longer limit",
-    pending: "scenarios-a",
   },
   {
-    name: "drop peers who straggle / 60 seconds",
+    name: "drop peers who straggle / 60 seconds straggle timeout",
     shows: "a slow reader is dropped as straggling, not as idle",
-    pending: "scenarios-a",
   },
-  { name: "drop peers who straggle / 120 seconds", shows: "the same with the usual limit", pending: "scenarios-a" },
-  { name: "drop peers who straggle / 150 seconds", shows: "the same with a longer limit", pending: "scenarios-a" },
+  { name: "drop peers who straggle / 120 seconds straggle timeout", shows: "the same with the usual limit" },
+  { name: "drop peers who straggle / 150 seconds straggle timeout", shows: "the same with a longer limit" },
   {
     name: "GET_SCP_STATE rate limiting",
     shows: "10 requests a window are served, more are ignored; the window starts anew",
   },
   {
-    name: "reject peers with the same nodeid / A dials B",
+    name: "reject peers with the same nodeid / inbound",
     shows: "a node that dials its own identity: connecting to self",
   },
-  { name: "reject peers with the same nodeid / B dials A", shows: "the same the other way" },
+  { name: "reject peers with the same nodeid / outbound", shows: "the same the other way" },
   {
     name: "connecting to saturated nodes",
     shows: "nodes find places through the PEERS of a full one, and again when it is gone",
-    pending: "scenarios-a",
   },
   {
     name: "inbounds nodes can be promoted to ouboundvalid",
     shows: "addresses of callers are dialed in the end and become outbound ones",
-    pending: "scenarios-a",
   },
   {
     name: "database is purged at overlay start",
     shows: "records with 120 failures and more are gone after the start",
-    pending: "scenarios-a",
   },
   {
     name: "peer numfailures resets after good connection",
     shows: "a dial that authenticates clears the failures",
-    pending: "scenarios-a",
   },
   {
     name: "peer is purged from database after few failures",
     shows: "the dial that fails for the 120th time deletes the record",
-    pending: "scenarios-a",
   },
   {
     name: "disconnected topology recovery / regular peers",
@@ -253,7 +251,10 @@ const TX_FLOODING = "Flooding / transaction flooding";
 const SCP_FLOODING = "Flooding / scp messages flooding";
 const PULL_MODE: Scenario[] = [
   { name: `${PULL} / ignore duplicated adverts`, shows: "an advert that comes again makes no demand" },
-  { name: `${PULL} / do not advertise to peers that know about tx`, shows: "who advertised is not told" },
+  {
+    name: `${PULL} / do not advertise to peers that know about tx / pull mode enabled on all`,
+    shows: "who advertised is not told",
+  },
   { name: `${PULL} / sanity check - demand`, shows: "each is asked for what it alone advertised" },
   {
     name: `${PULL} / exact same advert from two peers`,
@@ -287,42 +288,35 @@ const PULL_MODE: Scenario[] = [
   {
     name: `${TX_FLOODING} / core / loopback`,
     shows: "4 nodes: 20 transactions reach everybody",
-    pending: "scenarios-b",
   },
-  { name: `${TX_FLOODING} / core / tcp`, shows: "the same over TCP", pending: "scenarios-b" },
+  { name: `${TX_FLOODING} / core / tcp`, shows: "the same over TCP" },
   {
     name: `${TX_FLOODING} / outer nodes / loopback`,
     shows: "5 core nodes and 10 around them: the same",
-    pending: "scenarios-b",
   },
-  { name: `${TX_FLOODING} / outer nodes / tcp`, shows: "the same over TCP", pending: "scenarios-b" },
+  { name: `${TX_FLOODING} / outer nodes / tcp`, shows: "the same over TCP" },
   { name: `${TX_FLOODING} / pull mode with 2 nodes`, shows: "each advertises its 10 hashes, and no demand is refused" },
   {
     name: `${TX_FLOODING} / pull mode with 2 nodes / advertise same transaction after some time`,
     shows: "a known transaction is advertised again only when its ledgers have passed",
-    pending: "scenarios-b",
   },
   {
     name: `${TX_FLOODING} / pull mode with 4 nodes`,
     shows: "the counts of adverts and demands stay in bounds",
-    pending: "scenarios-b",
   },
   {
     name: `${SCP_FLOODING} / core / loopback`,
     shows: "20 statements with their quorum sets and transaction sets reach everybody",
-    pending: "scenarios-b",
   },
-  { name: `${SCP_FLOODING} / core / tcp`, shows: "the same over TCP", pending: "scenarios-b" },
+  { name: `${SCP_FLOODING} / core / tcp`, shows: "the same over TCP" },
   {
     name: `${SCP_FLOODING} / outer nodes / loopback`,
     shows: "5 core nodes and 10 around them: the same",
-    pending: "scenarios-b",
   },
-  { name: `${SCP_FLOODING} / outer nodes / tcp`, shows: "the same over TCP", pending: "scenarios-b" },
+  { name: `${SCP_FLOODING} / outer nodes / tcp`, shows: "the same over TCP" },
   {
     name: "background signature verification with missing account",
     shows: "a transaction of nobody is received and does no harm",
-    pending: "scenarios-b",
   },
   { name: "populateSignatureCache tests / Normal transaction", shows: "one check, then hits", notHere: SIGNATURES },
   { name: "populateSignatureCache tests / Fee bump transaction", shows: "two checks", notHere: SIGNATURES },
@@ -332,12 +326,12 @@ const PULL_MODE: Scenario[] = [
     notHere: SIGNATURES,
   },
   {
-    name: "populateSignatureCache tests / Fee bump transaction with invalid source accounts",
+    name: "populateSignatureCache tests / Fee bump transaction with invalid accounts",
     shows: "no check",
     notHere: SIGNATURES,
   },
   {
-    name: "populateSignatureCache tests / Ed25519 signed payload signer cached",
+    name: "populateSignatureCache tests / Ed25519 signed payload signer cached during overlay validation",
     shows: "one check, then hits",
     notHere: SIGNATURES,
   },
@@ -389,36 +383,30 @@ const TOPOLOGY: Scenario[] = [
   { name: "storeConfigPeers() adds", shows: "configured addresses are booked by their list" },
   { name: "triggerPeerResolution() async resolution", shows: "the same for names that are resolved behind" },
   { name: "storeConfigPeers() update type", shows: "addresses known by callers rise" },
-  { name: "broadcast() broadcasts", shows: "a message goes to those who do not know it, once", pending: "scenarios-b" },
+  { name: "broadcast() broadcasts", shows: "a message goes to those who do not know it, once" },
   {
     name: "basic connectivity / not enough capacity",
-    shows: "1 place out, 20 in: islands remain",
-    pending: "scenarios-b",
+    shows: "1 place out, 20 in: more than half of such networks stay islands",
   },
   {
     name: "basic connectivity / small fanout sufficient to stay connected",
-    shows: "2 out, 2 in connect 23 nodes",
-    pending: "scenarios-b",
+    shows: "2 out, 2 in connect 23 nodes; for consensus: everybody hears every validator's statement",
   },
   {
     name: "basic connectivity / large network is connected",
-    shows: "2 out, 4 in connect 123 nodes",
-    pending: "scenarios-b",
+    shows: "2 out, 4 in connect 123 nodes; for consensus: the same",
   },
   {
     name: "peer churn / add new peers",
     shows: "nodes that join one by one are connected 15 s later",
-    pending: "scenarios-b",
   },
   {
     name: "peer churn / remove peers / basic churn - remove and add",
     shows: "nodes that come back are connected again",
-    pending: "scenarios-b",
   },
   {
     name: "peer churn / remove peers / churn overtime",
     shows: "the same in 10 rounds of 3 nodes",
-    pending: "scenarios-b",
   },
 ];
 
@@ -514,32 +502,26 @@ const TCP: Scenario[] = [
   {
     name: "TCPPeer lifetime / p0 connects to p1, but p1 can't accept",
     shows: "no connection object remains",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer lifetime / p1 connects to p0, but p1 can't initiate",
     shows: "not even an attempt is made",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer can communicate",
     shows: "the ERROR_MSG of a drop still leaves, and both sides close",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer read malformed messages / message size is over limit",
     shows: "error during read, and no answer",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer read malformed messages / bad auth sequence",
     shows: "unexpected auth sequence; nothing is read after it",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer read malformed messages / corrupt xdr",
     shows: "received corrupt XDR; nothing is read after it",
-    pending: "scenarios-b",
   },
   {
     name: "TCPPeer drop at capacity",
@@ -552,37 +534,37 @@ const SCP_ENVELOPE = "PendingEnvelopes recvSCPEnvelope";
 const RELATED: Scenario[] = [
   {
     name: "SCP State",
-    shows: "restarted nodes send their last statements, and a fresh node closes their ledger",
-    pending: "scenarios-b",
+    shows:
+      "restarted nodes, whose herders restore their last statements, answer with them; for externalizing: a fresh node tracks that slot",
   },
   {
     name: "SCP checkpoint / GC old checkpoints",
-    shows: "12 slots and the checkpoint's first are kept",
-    pending: "scenarios-b",
+    shows: "statements of 12 slots and of the checkpoint's first are kept, as scripted validators externalize",
   },
   {
     name: "SCP checkpoint / Out of sync node receives checkpoint",
-    shows: "a node behind gets the checkpoint's slot within 4 s",
-    pending: "scenarios-b",
+    shows: "a node behind gets the recent slots at once and the checkpoint's within 4 s",
   },
-  { name: "SCP checkpoint / Two out of sync nodes", shows: "so do two", pending: "scenarios-b" },
+  { name: "SCP checkpoint / Two out of sync nodes", shows: "so do two, one of which only knows the other" },
   {
     name: "In quorum filtering",
-    shows: "statements of strangers are not passed on until somebody trusts them",
-    pending: "scenarios-b",
+    shows:
+      "statements of strangers are not passed on until one node's quorum set names one; then its own trust counts too",
   },
   {
     name: "do not flood invalid transactions",
-    shows: "what a ledger made invalid is not offered",
-    pending: "scenarios-b",
+    shows: "what the program that follows the ledger banned is neither asked for nor passed on",
   },
-  { name: DONT_FLOOD, shows: "so many a period, the highest fee first", pending: "scenarios-b" },
-  { name: `${DONT_FLOOD} / with DEX separation`, shows: "with a lane of its own for offers", pending: "scenarios-b" },
-  { name: "do not flood too many soroban transactions", shows: "the same for Soroban's", pending: "scenarios-b" },
+  { name: DONT_FLOOD, shows: "so many a period, the highest fee first", notHere: TRANSACTION_QUEUE },
+  {
+    name: `${DONT_FLOOD} / with DEX separation`,
+    shows: "with a lane of its own for offers",
+    notHere: TRANSACTION_QUEUE,
+  },
+  { name: "do not flood too many soroban transactions", shows: "the same for Soroban's", notHere: TRANSACTION_QUEUE },
   {
     name: SCP_ENVELOPE,
     shows: "an envelope waits for its quorum set and transaction sets, in either order",
-    pending: "scenarios-b",
   },
 ];
 

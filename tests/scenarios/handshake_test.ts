@@ -173,7 +173,7 @@ test("scenario: reject banned peers", async () => {
   assert.deepEqual(books(a, b), ["attempt", "inbound"]);
 });
 
-for (const [section, version] of [["above", 43], ["below", 34]] as const) {
+for (const [section, version] of [["cfg2 above", 43], ["cfg2 below", 34]] as const) {
   test(`scenario: reject peers with incompatible overlay versions, ${section}`, async () => {
     const window = { overlayVersion: 42, overlayMinVersion: 35 };
     await using pair = await call({ config: window }, {
@@ -187,7 +187,7 @@ for (const [section, version] of [["above", 43], ["below", 34]] as const) {
   });
 }
 
-for (const [section, first] of [["A dials B", 0], ["B dials A", 1]] as const) {
+for (const [section, first] of [["inbound", 0], ["outbound", 1]] as const) {
   test(`scenario: reject peers with the same nodeid, ${section}`, async () => {
     await using world = new EngineWorld({ config: QUIET });
     const nodes = [await world.add({ seed: seedOf(7) }), await world.add({ seed: seedOf(7) })];
