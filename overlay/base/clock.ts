@@ -43,6 +43,7 @@ interface Entry {
 export class VirtualClock implements Clock {
   #nowMs = 0;
   #order = 0;
+  #waiting = 0;
   readonly #epochMs: number;
   /** Binary heap by (atMs, order). */
   readonly #heap: Entry[] = [];
@@ -63,10 +64,21 @@ export class VirtualClock implements Clock {
   setTimer(delayMs: number, fire: () => void): Timer {
     const entry: Entry = { atMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, fire };
     this.#push(entry);
-    return { cancel: () => void (entry.fire = null) };
+    this.#waiting++;
+    return {
+      cancel: () => {
+        if (entry.fire !== null) this.#waiting--;
+        entry.fire = null;
+      },
+    };
   }
 
-  /** Timers waiting, cancelled ones included until their time passes. */
+  /** Timers that will fire: how a test sees that nobody left one behind. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Timers held: those {@link waiting}, and cancelled ones until their time passes. */
   get pending(): number {
     return this.#heap.length;
   }
@@ -99,9 +111,12 @@ export class VirtualClock implements Clock {
 
   async #fireNext(): Promise<void> {
     const entry = this.#pop();
-    if (entry.fire === null) return;
+    const { fire } = entry;
+    if (fire === null) return;
+    entry.fire = null;
+    this.#waiting--;
     this.#nowMs = Math.max(this.#nowMs, entry.atMs);
-    entry.fire();
+    fire();
     await settle();
   }
 

@@ -100,3 +100,19 @@ test("systemClock moves forward, fires once, and forgets what was cancelled", as
   assert.ok(systemClock.nowMs() - before >= 15);
   assert.ok(Math.abs(systemClock.wallMs() - Date.now()) < 1000);
 });
+
+test("VirtualClock.waiting counts the timers that will fire, each once", async () => {
+  const clock = new VirtualClock();
+  const first = clock.setTimer(10, () => {});
+  const second = clock.setTimer(20, () => void clock.setTimer(100, () => {}));
+  assert.equal(clock.waiting, 2);
+  first.cancel();
+  first.cancel();
+  assert.deepEqual([clock.waiting, clock.pending], [1, 2]);
+  await clock.advance(20);
+  assert.equal(clock.waiting, 1);
+  second.cancel();
+  assert.equal(clock.waiting, 1);
+  await clock.advance(100);
+  assert.deepEqual([clock.waiting, clock.pending], [0, 0]);
+});

@@ -6,6 +6,7 @@
  */
 import { concatBytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
+import { OldestFirst } from "../base/oldest.ts";
 import type { Random } from "../base/random.ts";
 import { primitives } from "../crypto/primitives.ts";
 import { PeerQueryLimits } from "../peer/query_limiter.ts";
@@ -134,6 +135,7 @@ export class MessageDispatcher {
    * BOUNDED: {@link MAX_PROCESSED}; also {@link slotsChanged}. Source: stellar-core PendingEnvelopes.cpp mProcessedEnvelopes.
    */
   readonly #processed = new Map<FloodId, number>();
+  readonly #oldestProcessed = new OldestFirst(this.#processed);
   /** BOUNDED: gone with the connection's object. */
   readonly #limits = new WeakMap<DispatchPeer, PeerQueryLimits>();
   /** Delayed answers. BOUNDED: 10 per peer and window, {@link CHECKPOINT_DELAY_MS} each. */
@@ -170,6 +172,11 @@ export class MessageDispatcher {
       });
     this.#quorumSetFetcher = fetcher((qSetHash) => encodeMessage({ type: "getScpQuorumset", qSetHash }));
     this.#txSetFetcher = fetcher((txSetHash) => encodeMessage({ type: "getTxSet", txSetHash }));
+  }
+
+  /** SCP messages remembered as handed on. */
+  get processed(): number {
+    return this.#processed.size;
   }
 
   /** SCP messages that wait for items. */
@@ -424,7 +431,8 @@ export class MessageDispatcher {
   #ready(waiting: Waiting): void {
     this.#forget(waiting);
     this.counts.envelopes++;
-    if (this.#processed.size >= MAX_PROCESSED) this.#processed.delete(this.#processed.keys().next().value!);
+    if (this.#processed.size >= MAX_PROCESSED) this.#processed.delete(this.#oldestProcessed.next()!);
+    else this.#oldestProcessed.rest();
     this.#processed.set(waiting.id, waiting.slot);
     const newest = this.#options.scp.remember(waiting, waiting.message);
     this.#options.events.onEnvelope(waiting, newest);

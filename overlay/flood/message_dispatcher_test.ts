@@ -4,6 +4,7 @@ import { readUint32 } from "../base/bytes.ts";
 import { isFailure } from "../base/errors.ts";
 import { sha256 } from "../crypto/primitives.ts";
 import { encodeMessage, MessageType, type StellarMessage } from "../wire/messages.ts";
+import { floodIdOf } from "./floodgate.ts";
 import { dispatcherOf } from "./message_dispatcher_test_kit.ts";
 import { externalize, prepare, quorumSetOf, scpMessage, txSetOf, validators, value } from "./scp_state_test_kit.ts";
 import { hashText } from "./tx_adverts_hashes.ts";
@@ -30,7 +31,7 @@ test("MessageDispatcher relays an envelope once its quorum set and transaction s
 });
 
 test("MessageDispatcher hands an envelope on once while its slot counts, also when its flood record is gone", () => {
-  const { peers: [x, y], receive, ready, scp, dispatcher, gate, discarded } = setUp({ fetchItems: false });
+  const { peers: [x, y], receive, ready, scp, dispatcher, gate, discarded } = dispatcherOf({ fetchItems: false });
   const message = scpMessage(A, 5, externalize(QSET.hash, VALUE)), id = floodIdOf(message);
   receive(x, message);
   assert.deepEqual([ready.length, dispatcher.isProcessed(id)], [1, true]);
@@ -40,7 +41,7 @@ test("MessageDispatcher hands an envelope on once while its slot counts, also wh
   receive(y, message);
   assert.deepEqual([ready.length, discarded], [1, []]);
   scp.track(17);
-  assert.equal(dispatcher.isProcessed(id), false);
+  assert.deepEqual([dispatcher.isProcessed(id), dispatcher.processed], [false, 0]);
   receive(y, message);
   assert.deepEqual([ready.length, discarded], [1, ["slot_too_old"]]);
 });

@@ -1,6 +1,6 @@
 /**
- * Which peer is asked for which advertised transaction, and when again: one demand round every 200 ms over all peers. Also
- * answers the demands of others. Source: stellar-core TxDemandsManager.cpp; flooding.md section 2.
+ * Which peer is asked for which advertised transaction, and when again: one demand round every 200 ms over all peers, left
+ * out while no peer has anything to be demanded. Also answers the demands of others. Source: stellar-core TxDemandsManager.cpp; flooding.md section 2.
  */
 import type { Clock, Timer } from "../base/clock.ts";
 import { OldestFirst } from "../base/oldest.ts";
@@ -111,6 +111,10 @@ export class TxDemandsManager {
   readonly #records = new Map<HashText, DemandRecord>();
   readonly #oldest = new OldestFirst(this.#records);
   #timer: Timer | undefined;
+  /** The first round; the others are whole periods after it. Undefined while stopped. */
+  #startedMs: number | undefined;
+  /** When the timer fires. */
+  #nextMs = Infinity;
   readonly counts: TxDemandsCounts = {
     demands: 0,
     demandedHashes: 0,
@@ -133,17 +137,47 @@ export class TxDemandsManager {
     return this.#records.size;
   }
 
-  /** Makes the first round now and all others in their time. */
+  /** Makes the first round now and all others in their time, until {@link close}. */
   start(): void {
-    this.close();
-    this.round();
-    this.#timer = this.#options.clock.setTimer(this.#periodMs, () => this.start());
+    this.#startedMs = this.#options.clock.nowMs();
+    this.#run();
+  }
+
+  /** A peer advertised something: the next round is made. Call it after `TxAdverts.receive`. */
+  wake(): void {
+    if (this.#startedMs === undefined) return;
+    const periods = Math.floor((this.#options.clock.nowMs() - this.#startedMs) / this.#periodMs) + 1;
+    this.#wakeAt(this.#startedMs + periods * this.#periodMs);
   }
 
   /** Ends the rounds. */
   close(): void {
+    this.#startedMs = undefined;
     this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#nextMs = Infinity;
+  }
+
+  /** A round, and the time of the next: at once when something waits, else when the oldest record ends. */
+  #run(): void {
+    this.#nextMs = Infinity;
+    this.round();
+    for (const peer of this.#options.peers()) {
+      if (peer.adverts.size === 0) continue;
+      this.wake();
+      return;
+    }
+    for (const { firstMs } of this.#records.values()) {
+      this.#wakeAt(firstMs + DEMAND_RETENTION_MS);
+      return;
+    }
+  }
+
+  #wakeAt(atMs: number): void {
+    if (atMs >= this.#nextMs) return;
+    const { clock } = this.#options;
+    this.#timer?.cancel();
+    this.#nextMs = atMs;
+    this.#timer = clock.setTimer(Math.max(0, atMs - clock.nowMs()), () => this.#run());
   }
 
   /** One round. Source: stellar-core TxDemandsManager.cpp demand. */

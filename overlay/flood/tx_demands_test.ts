@@ -70,6 +70,7 @@ class Node {
       case MessageType.floodAdvert:
         this.counts.adverts++;
         peer.adverts.receive(message, 1);
+        this.demands.wake();
         return;
       case MessageType.floodDemand:
         this.demands.answer(message, peer);
@@ -374,4 +375,24 @@ test("TxDemandsManager demands a hash at most 15 times and never twice from one 
     }),
     { numRuns: 30 },
   );
+});
+
+test("TxDemandsManager keeps no timer while nothing waits, and its rounds stay whole periods apart", async () => {
+  const clock = new VirtualClock(), node = new Node("1", clock), peer = new Node("2", clock);
+  peer.connect(node);
+  node.connect(peer);
+  node.demands.start();
+  assert.equal(clock.waiting, 0);
+  await clock.advance(12_345);
+  node.receive(peer.name, packTxHashes("floodAdvert", txHashes(1)));
+  assert.equal(clock.waiting, 1);
+  await clock.advance(54);
+  assert.equal(node.demands.counts.demands, 0);
+  await clock.advance(1);
+  assert.equal(node.demands.counts.demands, 1);
+  // The record's end is all that is left to wait for.
+  await clock.advance(1000);
+  assert.deepEqual([clock.waiting, node.demands.size], [1, 1]);
+  await clock.advance(DEMAND_RETENTION_MS - 1000);
+  assert.deepEqual([clock.waiting, node.demands.size, node.demands.counts.abandoned], [0, 0, 1]);
 });

@@ -86,6 +86,7 @@ export class Connector {
 
   #dialAsPlanned(): void {
     const { clock, config, lists, random } = this.#context;
+    let connections: Map<string, "inbound" | "outbound"> | undefined;
     const plan = planTick(
       {
         nowMs: clock.nowMs(),
@@ -99,7 +100,7 @@ export class Connector {
       {
         random,
         randomPeers: (type, size, keep) => this.#sources[type].getRandomPeers(size, keep),
-        connectionAt: (address) => lists.connectionAt(address),
+        connectionAt: (address) => (connections ??= lists.connectionsByAddress()).get(formatAddress(address)),
       },
     );
     this.#outOfSyncSinceMs = plan.outOfSyncSinceMs;

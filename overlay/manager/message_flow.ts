@@ -144,9 +144,11 @@ export class MessageFlow {
         break;
       case MessageType.scpMessage: {
         const id = floodIdOf(bytes);
-        this.#counts.flood(member.metrics, id, bytes.length);
+        const isNew = this.#counts.flood(member.metrics, id, bytes.length);
         if (!this.floodgate.addRecord(id, this.ledgersClosed, member.nodeId) || this.dispatcher.isProcessed(id)) return;
         this.dispatcher.receive(member, message, id);
+        // It comes again when its record was cleared or forgotten; subscribers have it.
+        if (!isNew) return;
         break;
       }
       case MessageType.timeSlicedSurveyRequest:

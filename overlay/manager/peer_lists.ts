@@ -139,18 +139,18 @@ export class PeerLists {
     return known ?? { host: peer.remote.host, port: peer.hello?.listeningPort ?? peer.remote.port };
   }
 
-  /** Who dialed the connection with an address; outbound when there are two. */
-  connectionAt(address: PeerAddress): "inbound" | "outbound" | undefined {
-    const text = formatAddress(address);
-    if (this.dialing.has(text)) return "outbound";
-    let found: "inbound" | "outbound" | undefined;
-    for (const [peer, pending] of this.pending) {
-      if (pending.address === undefined || formatAddress(pending.address) !== text) continue;
-      if (peer.role === "weCalledRemote") return "outbound";
-      found = "inbound";
+  /** Who dialed the connection with an address (`formatAddress`); outbound when there are two. */
+  connectionsByAddress(): Map<string, "inbound" | "outbound"> {
+    const found = new Map<string, "inbound" | "outbound">();
+    for (const { address } of this.inbound.values()) found.set(formatAddress(address), "inbound");
+    const dialed: string[] = [...this.dialing.keys()];
+    for (const [peer, { address }] of this.pending) {
+      if (address === undefined) continue;
+      if (peer.role === "weCalledRemote") dialed.push(formatAddress(address));
+      else found.set(formatAddress(address), "inbound");
     }
-    for (const member of this.outbound.values()) if (formatAddress(member.address) === text) return "outbound";
-    for (const member of this.inbound.values()) if (formatAddress(member.address) === text) found = "inbound";
+    for (const text of dialed) found.set(text, "outbound");
+    for (const { address } of this.outbound.values()) found.set(formatAddress(address), "outbound");
     return found;
   }
 }

@@ -59,8 +59,11 @@ export class UniqueTraffic {
     this.#metrics = metrics;
   }
 
-  /** A flood or survey message came; `name` is its flood id, or its {@link sampleName}. */
-  flood(from: PeerMetrics, name: string, bytes: number): void {
+  /**
+   * A flood or survey message came; `name` is its flood id, or its {@link sampleName}. Whether it came for the first time, as
+   * far as remembered.
+   */
+  flood(from: PeerMetrics, name: string, bytes: number): boolean {
     const { counters } = this.#metrics;
     const isNew = this.#seen.add(name);
     from.countFlood(isNew, bytes);
@@ -71,6 +74,7 @@ export class UniqueTraffic {
       counters.duplicateFloodMessages++;
       counters.duplicateFloodBytes += bytes;
     }
+    return isNew;
   }
 
   /** A transaction set or quorum set came. */

@@ -105,6 +105,7 @@ export class TransactionTraffic {
     else {
       const { counters } = this.#context.metrics;
       counters.receivedAdvertHashes += member.adverts.receive(bytes, this.#options.ledgersClosed());
+      this.demands.wake();
     }
   }
 

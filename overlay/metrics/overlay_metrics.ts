@@ -383,6 +383,9 @@ function histogramSample(histogram: Histogram, labels: Record<string, string> | 
   return { labels, buckets, count: histogram.count, sum: histogram.sum / 1000 };
 }
 
+/** How much a sample counts after some time, over 1, 5 and 15 minutes; of the time that was asked for last. */
+let weights: { elapsedMs: number; of: number[] } = { elapsedMs: 0, of: [0, 0, 0] };
+
 /** Rates of a counter, sampled every 5 s and weighted over 1, 5 and 15 minutes. Source: medida's EWMA. */
 class Rates {
   static readonly INTERVAL_MS = 5000;
@@ -401,12 +404,16 @@ class Rates {
     const perSecond = ((count - this.#seen) * 1000) / elapsedMs;
     this.#seen = count;
     this.#lastMs = nowMs;
-    const old = this.#rates;
-    const weighted = (i: number, minutes: number) => {
-      if (old === undefined) return perSecond;
-      return old[i] + (1 - Math.exp(-elapsedMs / (minutes * 60_000))) * (perSecond - old[i]);
-    };
-    this.#rates = [weighted(0, 1), weighted(1, 5), weighted(2, 15)];
+    const rates = this.#rates;
+    if (rates === undefined) {
+      this.#rates = [perSecond, perSecond, perSecond];
+      return;
+    }
+    // All counters are brought up to date together: what they share is computed once.
+    if (elapsedMs !== weights.elapsedMs) {
+      weights = { elapsedMs, of: [1, 5, 15].map((minutes) => 1 - Math.exp(-elapsedMs / (minutes * 60_000))) };
+    }
+    for (let i = 0; i < rates.length; i++) rates[i] += weights.of[i] * (perSecond - rates[i]);
   }
 
   json(): { rate1m: number; rate5m: number; rate15m: number } {

@@ -2,7 +2,7 @@
  * A network inside one process: hosts with addresses of their own, links with delay, addresses that refuse, swallow or do
  * not exist. With a VirtualClock a whole network runs in milliseconds, and twice the same.
  */
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import { type Failure, OverlayError } from "../base/errors.ts";
 import { type Random, SeededRandom } from "../base/random.ts";
 import { FaultyStream, type StreamFaults } from "./memory_faults.ts";
@@ -48,6 +48,7 @@ export class MemoryNetwork implements Resolver {
   readonly #listeners = new Map<string, (socket: Socket) => void>();
   readonly #faults: NonNullable<MemoryNetworkOptions["faults"]>;
   readonly #random: Random;
+  readonly #cut = new Cut();
   #nextPort = 40_000;
 
   constructor(options: MemoryNetworkOptions) {
@@ -65,6 +66,25 @@ export class MemoryNetwork implements Resolver {
       dial: (to, options, handlers) => this.#dial(host, to, options.timeoutMs, handlers),
       listen: (at, onSocket) => this.#listen(at, onSocket),
     };
+  }
+
+  /**
+   * Cuts the links between hosts for which `between` says so, until {@link heal} or the next partition. Nothing is closed:
+   * what a connection sends across, its end included, waits and arrives after the heal, as TCP's retransmissions do; dials
+   * across meet `fate`, those under way too.
+   */
+  partition(between: (from: string, to: string) => boolean, fate: Fate = "swallowed"): void {
+    this.heal();
+    this.#cut.between = between;
+    this.#cut.fate = fate;
+  }
+
+  /** Ends the partition. */
+  heal(): void {
+    this.#cut.between = undefined;
+    const held = [...this.#cut.held];
+    this.#cut.held.clear();
+    for (const socket of held) socket.healed();
   }
 
   resolve(host: string): Promise<string[]> {
@@ -90,34 +110,42 @@ export class MemoryNetwork implements Resolver {
 
   #dial(from: string, to: Endpoint, timeoutMs: number, handlers: DialHandlers): Dialing {
     const delayMs = this.#delayMs(from, to.host);
-    let open = true;
-    const after = (ms: number, act: () => void) =>
-      this.clock.setTimer(ms, () => {
-        if (!open) return;
-        open = false;
-        act();
-      });
-    const fail = (ms: number, failure: Failure) => after(ms, () => handlers.onFail(failure));
+    let timer: Timer | undefined;
+    const after = (ms: number, act: () => void) => void (timer = this.clock.setTimer(ms, act));
     const address = keyOf(to);
-    const accept = this.#listeners.get(address);
+    const fail = (fate: Fate, passedMs: number) => {
+      const answerMs = 2 * delayMs;
+      if (fate === "refused" && answerMs <= timeoutMs) {
+        after(answerMs - passedMs, () => handlers.onFail({ code: "connect_refused", address }));
+      } else if (fate === "unreachable") {
+        const failure: Failure = { code: "connect_unreachable", address, reason: "EHOSTUNREACH" };
+        after(Math.max(0, delayMs - passedMs), () => handlers.onFail(failure));
+      } else {
+        after(timeoutMs - passedMs, () => handlers.onFail({ code: "connect_timeout", address, afterMs: timeoutMs }));
+      }
+    };
     const local = { host: from, port: this.#nextPort++ };
-    if (accept !== undefined && 2 * delayMs <= timeoutMs) {
+    const cut = this.#cut;
+    if (cut.separates(from, to.host)) fail(cut.fate, 0);
+    else if (!this.#listeners.has(address)) fail(this.#fate(to), 0);
+    else if (2 * delayMs > timeoutMs) fail("swallowed", 0);
+    else {
       after(2 * delayMs, () => {
-        const near = new MemorySocket(this.clock, to, local, delayMs);
-        const far = new MemorySocket(this.clock, local, to, this.#delayMs(to.host, from));
+        const accept = this.#listeners.get(address);
+        if (accept === undefined || cut.separates(from, to.host)) {
+          fail(accept === undefined ? this.#fate(to) : cut.fate, 2 * delayMs);
+          return;
+        }
+        const near = new MemorySocket(this.clock, to, local, delayMs, cut);
+        const far = new MemorySocket(this.clock, local, to, this.#delayMs(to.host, from), cut);
         near.other = far;
         far.other = near;
         const nearSocket = this.#faulty(near, from, to.host);
         accept(this.#faulty(far, to.host, from));
         handlers.onConnect(nearSocket);
       });
-    } else {
-      const fate = accept !== undefined ? "swallowed" : this.#fate(to);
-      if (fate === "refused" && 2 * delayMs <= timeoutMs) fail(2 * delayMs, { code: "connect_refused", address });
-      else if (fate === "unreachable") fail(delayMs, { code: "connect_unreachable", address, reason: "EHOSTUNREACH" });
-      else fail(timeoutMs, { code: "connect_timeout", address, afterMs: timeoutMs });
     }
-    return { cancel: () => void (open = false) };
+    return { cancel: () => timer?.cancel() };
   }
 
   #faulty(socket: Socket, from: string, to: string): Socket {
@@ -133,10 +161,25 @@ export function resetStream(socket: Socket): void {
   else socket.reset();
 }
 
+/** Which hosts are cut off from each other. */
+class Cut {
+  between: ((from: string, to: string) => boolean) | undefined;
+  fate: Fate = "swallowed";
+  /** Sockets with something under way that could not pass. BOUNDED: by the connections. */
+  readonly held = new Set<MemorySocket>();
+
+  separates(from: string, to: string): boolean {
+    return this.between !== undefined && this.between(from, to);
+  }
+}
+
 class MemorySocket implements Socket {
   other!: MemorySocket;
   readonly #clock: Clock;
   readonly #delayMs: number;
+  readonly #cut: Cut;
+  /** What could not pass a cut, in order. BOUNDED: as {@link #held}. */
+  #stuck: (Uint8Array | SocketEnd)[] = [];
   #handlers: SocketHandlers | null = null;
   #paused = false;
   /** What arrived while paused, in order. BOUNDED: by what the other side writes, as a test wants it. */
@@ -148,9 +191,10 @@ class MemorySocket implements Socket {
   /** The other side took bytes of ours. */
   #delivered = false;
 
-  constructor(clock: Clock, readonly remote: Endpoint, readonly local: Endpoint, delayMs: number) {
+  constructor(clock: Clock, readonly remote: Endpoint, readonly local: Endpoint, delayMs: number, cut: Cut) {
     this.#clock = clock;
     this.#delayMs = delayMs;
+    this.#cut = cut;
   }
 
   attach(handlers: SocketHandlers): void {
@@ -160,7 +204,7 @@ class MemorySocket implements Socket {
   write(bytes: Uint8Array, onWritten?: () => void): void {
     if (this.#closed || this.#shut) return;
     this.#wrote = true;
-    this.#clock.setTimer(this.#delayMs, () => this.other.#receive(bytes));
+    this.#send(bytes);
     if (onWritten !== undefined) this.#clock.setTimer(0, () => this.#closed ? undefined : onWritten());
   }
 
@@ -181,14 +225,37 @@ class MemorySocket implements Socket {
   shutdown(): void {
     if (this.#closed || this.#shut) return;
     this.#shut = true;
-    this.#clock.setTimer(this.#delayMs, () => this.other.#receive({ how: "eof", reason: "" }));
+    this.#send({ how: "eof", reason: "" });
   }
 
   destroy(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#handlers = null;
-    if (!this.#shut) this.#clock.setTimer(this.#delayMs, () => this.other.#receive({ how: "eof", reason: "" }));
+    if (!this.#shut) this.#send({ how: "eof", reason: "" });
+  }
+
+  /** The cut is gone: what waited is on its way again, before anything that is sent from now on. */
+  healed(): void {
+    this.#clock.setTimer(this.#delayMs, () => {
+      const stuck = this.#stuck;
+      this.#stuck = [];
+      for (const item of stuck) this.#arrive(item);
+    });
+  }
+
+  #send(item: Uint8Array | SocketEnd): void {
+    this.#clock.setTimer(this.#delayMs, () => this.#arrive(item));
+  }
+
+  #arrive(item: Uint8Array | SocketEnd): void {
+    if (this.#stuck.length === 0 && !this.#cut.separates(this.local.host, this.remote.host)) {
+      this.other.#receive(item);
+      return;
+    }
+    this.#stuck.push(item);
+    // While a heal is on its way to us already, its timer takes this along.
+    if (this.#cut.between !== undefined) this.#cut.held.add(this);
   }
 
   /** Ends both sides at once. */
@@ -225,7 +292,7 @@ class MemorySocket implements Socket {
     const unread = !this.#received && this.#wrote && (item.how === "reset" || (item.how === "eof" && !this.#delivered));
     handlers.onEnd(unread ? { how: "unread", reason: "ECONNRESET" } : item);
     // Both directions are closed once the end was seen, as our TCP sockets do.
-    this.#clock.setTimer(this.#delayMs, () => this.other.#receive({ how: "eof", reason: "" }));
+    this.#send({ how: "eof", reason: "" });
   }
 }
 

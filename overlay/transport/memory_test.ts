@@ -95,3 +95,68 @@ test("MemoryNetwork keeps the order of what arrived while paused and what arrive
   await clock.advance(1);
   assert.deepEqual([...far[0].bytes], [1, 2, 3]);
 });
+
+test("MemoryNetwork.partition holds what is sent across until the heal, in order, and lets the rest pass", async () => {
+  const clock = new VirtualClock();
+  const network = new MemoryNetwork({ clock, delayMs: () => 10 });
+  const far: Recorded[] = [];
+  for (const host of ["10.0.0.2", "10.0.0.3"]) {
+    await network.transport(host).listen({ host, port: 7 }, (socket) => far.push(new Recorded(socket)));
+  }
+  const from = network.transport("10.0.0.1");
+  const across = await clock.run(dial(from, { host: "10.0.0.2", port: 7 }));
+  const beside = await clock.run(dial(from, { host: "10.0.0.3", port: 7 }));
+  assert.ok(across instanceof Recorded && beside instanceof Recorded);
+  across.socket.write(Uint8Array.of(1));
+  network.partition((a, b) => a === "10.0.0.2" || b === "10.0.0.2");
+  across.socket.write(Uint8Array.of(2));
+  beside.socket.write(Uint8Array.of(9));
+  await clock.advance(600_000);
+  assert.deepEqual(far.map((socket) => [...socket.bytes]), [[], [9]]);
+  // Sent right before and after the heal: still behind what waited.
+  across.socket.write(Uint8Array.of(3));
+  await clock.advance(5);
+  network.heal();
+  across.socket.write(Uint8Array.of(4));
+  await clock.advance(20);
+  assert.deepEqual([...far[0].bytes], [1, 2, 3, 4]);
+  // An end waits as well.
+  network.partition(() => true);
+  across.socket.destroy();
+  await clock.advance(60_000);
+  assert.equal(far[0].ends, 0);
+  network.heal();
+  await clock.advance(10);
+  assert.equal(far[0].end?.how, "eof");
+});
+
+test("MemoryNetwork.partition gives dials across their fate, those under way too", async () => {
+  const clock = new VirtualClock();
+  const network = new MemoryNetwork({ clock, delayMs: () => 10 });
+  await network.transport("10.0.0.2").listen({ host: "10.0.0.2", port: 7 }, () => {});
+  const dialAcross = () => dial(network.transport("10.0.0.1"), { host: "10.0.0.2", port: 7 });
+  const underWay = dialAcross();
+  await clock.advance(5);
+  network.partition(() => true);
+  const code = async (dialed: ReturnType<typeof dialAcross>) => {
+    const outcome = await clock.run(dialed);
+    return outcome instanceof Recorded ? "connected" : outcome.code;
+  };
+  assert.equal(await code(underWay), "connect_timeout");
+  network.partition(() => true, "refused");
+  assert.equal(await code(dialAcross()), "connect_refused");
+  network.partition(() => true, "unreachable");
+  assert.equal(await code(dialAcross()), "connect_unreachable");
+  network.heal();
+  assert.equal(await code(dialAcross()), "connected");
+});
+
+test("MemoryNetwork: a listener that closes while a dial is under way refuses it", async () => {
+  const clock = new VirtualClock();
+  const network = new MemoryNetwork({ clock, delayMs: () => 10 });
+  const listener = await network.transport("10.0.0.2").listen({ host: "10.0.0.2", port: 7 }, () => assert.fail());
+  const dialed = dial(network.transport("10.0.0.1"), { host: "10.0.0.2", port: 7 });
+  await clock.advance(5);
+  await listener.close();
+  assert.deepEqual(await clock.run(dialed), { code: "connect_refused", address: "10.0.0.2:7" });
+});
