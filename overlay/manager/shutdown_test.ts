@@ -1,7 +1,7 @@
 /** A node that stops leaves nothing behind, whatever it was doing. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { systemClock } from "../base/clock.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { standalone } from "../base/config.ts";
 import { isFailure } from "../base/errors.ts";
 import { systemRandom } from "../base/random.ts";
@@ -33,21 +33,54 @@ function counted(transport: Transport): { transport: Transport; open: Set<Socket
   };
 }
 
-/** Stops the node and looks at what is left. `others`: timers that are not the node's. */
-async function stopsClean(world: World, node: OverlayManager, open: Set<Socket>): Promise<void> {
+/** A clock that knows which of its timers neither fired nor were cancelled. */
+function countedClock(clock: Clock): Clock & { live: number } {
+  return {
+    live: 0,
+    nowMs: () => clock.nowMs(),
+    wallMs: () => clock.wallMs(),
+    setTimer(delayMs, fire) {
+      let live = true;
+      const end = () => {
+        if (live) this.live--;
+        live = false;
+      };
+      this.live++;
+      const timer = clock.setTimer(delayMs, () => {
+        end();
+        fire();
+      });
+      return {
+        cancel: () => {
+          end();
+          timer.cancel();
+        },
+      };
+    },
+  };
+}
+
+/** Stops the node and looks at what is left. */
+async function stopsClean(
+  world: World,
+  node: OverlayManager,
+  { open, clock }: { open: Set<Socket>; clock: { live: number } },
+): Promise<void> {
   await world.stop(node);
+  assert.equal(clock.live, 0, "timers");
   assert.equal(open.size, 0, "sockets");
   assert.deepEqual(node.counts, { inbound: 0, outbound: 0, pending: 0 });
   assert.throws(() => node.banManager.ban(node.local.nodeIdText), isFailure("db_failed"), "the database is closed");
-  // Cancelled timers leave the clock when their time comes.
+  const told = world.events[world.nodes.indexOf(node)].length;
   await world.clock.advance(3_600_000);
-  assert.equal(world.clock.pending, 0, "timers");
+  assert.deepEqual(world.events[world.nodes.indexOf(node)].slice(told), []);
 }
 
 test("stop: dialing, in both stages of the handshake, and with authenticated peers", async () => {
   const world = new World({ fate: () => "swallowed" });
   const { transport, open } = counted(world.net.transport("11.0.0.1"));
-  const node = await world.add([77, 78], {}, { transport });
+  const clock = countedClock(world.clock);
+  const node = await world.add([77, 78], {}, { transport, clock });
   // Somebody who accepts and says nothing.
   const held: Socket[] = [];
   await world.net.transport("11.0.0.78").listen({ host: "11.0.0.78", port: 11625 }, (socket) => void held.push(socket));
@@ -56,7 +89,10 @@ test("stop: dialing, in both stages of the handshake, and with authenticated pee
   await world.silent(node);
   assert.ok(node.counts.pending >= 3 && node.counts.inbound === 1 && held.length === 1);
   assert.equal(open.size, 4);
-  await stopsClean(world, node, open);
+  const dropped = await world.remote(node);
+  node.disconnect(dropped.node.nodeIdText);
+  assert.ok(clock.live > 5);
+  await stopsClean(world, node, { open, clock });
   assert.deepEqual(
     remotes.map(({ received }) => received.at(-1)),
     [0, 1].map(() => ({ type: "errorMsg", error: { code: 0, msg: "shutdown" } })),
@@ -68,14 +104,16 @@ test("stop: while the resolver runs, before and after its answer, and while the 
   for (const waitMs of [100, 2500]) {
     const world = new World();
     let answer = (_: string[]) => {};
-    const resolver = { resolve: () => new Promise<string[]>((resolve) => (answer = resolve)) };
+    const resolve = () => new Promise<string[]>((done) => (answer = done));
     const { transport, open } = counted(world.net.transport("11.0.0.1"));
-    const node = await world.add([5], {}, { transport, resolver });
+    const clock = countedClock(world.clock);
+    const node = await world.add([5], {}, { transport, resolver: { resolve: () => resolve() }, clock });
     await world.clock.advance(waitMs);
-    await stopsClean(world, node, open);
+    await stopsClean(world, node, { open, clock });
     answer(["11.0.0.5"]);
     await world.clock.advance(60_000);
-    assert.equal(world.eventsOf(node, "dialing").length, 0);
+    assert.deepEqual(world.events[0].map(({ event }) => event), ["listening", "stopping"]);
+    assert.equal(clock.live, 0);
   }
 });
 
