@@ -149,20 +149,27 @@ const MIB = 1024 * 1024;
 /** Messages read by all nodes from connections that stand; those of callers that left are few and not counted. */
 const read = () => engines.reduce((sum, e) => sum + e.peers().reduce((n, peer) => n + peer.messagesRead, 0), 0);
 const rss = () => process.memoryUsage().rss / MIB;
-const startedMs = performance.now(), samples: number[] = [];
+/** What lives after a full collection; undefined where the runtime has no way to ask for one. */
+const live = (): number => {
+  (globalThis as { Bun?: { gc(force: boolean): void } }).Bun?.gc(true);
+  return process.memoryUsage().heapUsed / MIB;
+};
+const startedMs = performance.now(), lives: number[] = [], samples: number[] = [];
 let lastRead = read(), lastCpu = cpuUs(), lastMs = startedMs;
 const every = Math.max(5, Math.round(seconds / 12));
-console.log("    s  messages/s  CPU %  RSS MiB  flood records  transactions  SCP MiB  said/heard  missed");
+console.log("    s  messages/s  CPU %  RSS MiB  live MiB  flood records  transactions  SCP MiB  said/heard  missed");
 while (performance.now() - startedMs < seconds * 1000) {
   await new Promise((resolve) => setTimeout(resolve, Math.min(every, seconds) * 1000));
   const nowMs = performance.now(), count = read(), cpu = cpuUs(), elapsed = (nowMs - lastMs) / 1000;
   samples.push(rss());
+  lives.push(live());
   const sum = (of: (engine: OverlayManager) => number) => engines.reduce((total, engine) => total + of(engine), 0);
   console.log([
     ((nowMs - startedMs) / 1000).toFixed(0).padStart(5),
     ((count - lastRead) / elapsed).toFixed(0).padStart(10),
     ((cpu - lastCpu) / elapsed / 10_000).toFixed(1).padStart(5),
     samples.at(-1)!.toFixed(0).padStart(7),
+    lives.at(-1)!.toFixed(1).padStart(8),
     String(sum((e) => e.floodgate.size)).padStart(13),
     String(sum((e) => e.transactions.size)).padStart(12),
     (sum((e) => e.scp.bytes) / MIB).toFixed(2).padStart(7),
