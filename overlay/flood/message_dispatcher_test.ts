@@ -175,7 +175,7 @@ test("MessageDispatcher.addQuorumSet keeps a set of our own", () => {
 });
 
 test("MessageDispatcher hands an envelope on once, also when it comes again after its flood record was cleared", () => {
-  const { peers: [x, y], receive, ready, scp, dispatcher, gate, discarded } = setUp({ fetchItems: false });
+  const { peers: [x, y], receive, ready, scp, dispatcher, gate, discarded } = dispatcherOf({ fetchItems: false });
   const message = scpMessage(A, 5, externalize(QSET.hash, VALUE));
   receive(x, message);
   gate.clearBelow(100);
