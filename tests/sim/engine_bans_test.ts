@@ -5,13 +5,15 @@ import type { EngineNode } from "../kit/engine_world.ts";
 import { figures, shareVerdicts, SimWorld } from "../kit/sim_world.ts";
 
 const NODES = 12, HOUR = 3600_000;
+/** Pings are rarer than usual: hours pass. */
+const CONFIG = { targetPeerConnections: 4, checkMs: 30_000, idleTimeoutMs: 100_000 };
 let restore: () => Promise<unknown>;
 before(async () => void (restore = await shareVerdicts()));
 after(() => restore());
 
 /** A network of which the last node is the one in question. */
 async function network(seed: number) {
-  const world = new SimWorld({ seed, config: { targetPeerConnections: 4 } });
+  const world = new SimWorld({ seed, config: CONFIG });
   const knownPeers = await world.addresses(2);
   for (let i = 0; i < NODES; i++) await world.add({ config: { knownPeers } });
   await world.run(60_000);

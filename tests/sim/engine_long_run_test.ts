@@ -11,8 +11,8 @@ import { ScpTraffic } from "../kit/scp_traffic.ts";
 import { figures, shareVerdicts, SimWorld } from "../kit/sim_world.ts";
 import { OverlayError } from "../../overlay/base/errors.ts";
 
-const NODES = 30, MINUTE = 60_000, HOUR = 60 * MINUTE, HOURS = 24, LEDGER_MS = 15 * MINUTE;
-const VALIDATORS = [3, 4, 5];
+const NODES = 30, MINUTE = 60_000, HOUR = 60 * MINUTE, HOURS = 24, LEDGER_MS = 20 * MINUTE;
+const VALIDATORS = [3, 4];
 const CONFIG: OverlayConfigChanges = {
   targetPeerConnections: 3,
   maxAdditionalPeerConnections: 9,

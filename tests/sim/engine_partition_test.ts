@@ -8,7 +8,7 @@ import { parsePeerAddress } from "../../overlay/base/peer_address.ts";
 import { ScpTraffic } from "../kit/scp_traffic.ts";
 import { figures, shareVerdicts, SimWorld } from "../kit/sim_world.ts";
 
-const NODES = 30, MINUTE = 60_000, CUT_MINUTES = 7, CREDIT = 60;
+const NODES = 30, MINUTE = 60_000, CUT_MINUTES = 5, CREDIT = 60;
 /** The first nodes take eight callers, so that the others have to find each other. A small credit is used up soon. */
 const CONFIG = {
   targetPeerConnections: 4,

@@ -22,7 +22,8 @@ for (const seed of [1, 2, 3]) {
         const lies = i >= 3 && i < 3 + liars;
         await world.add({ config: { knownPeers }, before: (engine) => lies && (engine.demands.answer = () => {}) });
       }
-      await world.until(() => world.nodes.every(({ engine }) => engine.counts.outbound === 5), "all have their peers");
+      await world.run(30_000);
+      assert.ok(world.whole && world.nodes.every(({ engine }) => engine.counts.outbound >= 3));
       const hostOf = new Map(world.nodes.map((node) => [node.address.host, node]));
       const bodies = new Map<string, Map<string, number>>();
       world.tap.onHeard = (_from, to, type, message) => {
