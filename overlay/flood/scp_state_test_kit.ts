@@ -26,18 +26,23 @@ export function validators(count: number): SigningKey[] {
 }
 
 /** A signed value for `txSetHash`; closes at the virtual epoch unless said otherwise. */
-export function value(key: SigningKey, txSetHash: Uint8Array, closeTime?: bigint): Uint8Array {
+export function value(key: SigningKey, txSetHash: Uint8Array, closeTime?: bigint, networkId = NETWORK_ID): Uint8Array {
   closeTime ??= BigInt(new VirtualClock().wallMs() / 1000);
-  const signed = concatBytes(NETWORK_ID, TYPE(4), txSetHash, encode(uint64, closeTime));
+  const signed = concatBytes(networkId, TYPE(4), txSetHash, encode(uint64, closeTime));
   const lcValueSignature = { nodeId: key.publicKey, signature: key.sign(signed) };
   const content: StellarValue = { txSetHash, closeTime, upgrades: [], ext: { v: 1, lcValueSignature } };
   return encodeStellarValue(content);
 }
 
 /** A signed SCP_MESSAGE. */
-export function scpMessage(key: SigningKey, slot: number | bigint, pledges: ScpPledges): Uint8Array {
+export function scpMessage(
+  key: SigningKey,
+  slot: number | bigint,
+  pledges: ScpPledges,
+  networkId = NETWORK_ID,
+): Uint8Array {
   const statement: ScpStatement = { nodeId: key.publicKey, slotIndex: BigInt(slot), pledges };
-  const signature = key.sign(concatBytes(NETWORK_ID, TYPE(1), encode(scpStatement, statement)));
+  const signature = key.sign(concatBytes(networkId, TYPE(1), encode(scpStatement, statement)));
   return encodeMessage({ type: "scpMessage", envelope: { statement, signature } });
 }
 
