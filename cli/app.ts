@@ -9,6 +9,7 @@ import { VERSION } from "../overlay/base/version.ts";
 import { systemResolver, TcpTransport } from "../overlay/transport/tcp.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
+import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
 import { errorText, hintLine } from "./errors.ts";
@@ -46,6 +47,7 @@ export function buildProgram(start: Start): Command {
     .addHelpText("after", EXAMPLES);
   addConnect(program, start);
   addCrawl(program, start);
+  addRun(program, start);
   addSimulate(program, start);
   for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);
   return program;
@@ -63,6 +65,10 @@ export async function main(argv: string[]): Promise<void> {
     resolver: systemResolver,
     env: process.env,
     signal: interruption.signal,
+    onHangup: (reread) => {
+      process.on("SIGHUP", reread);
+      return { [Symbol.dispose]: () => void process.removeListener("SIGHUP", reread) };
+    },
   };
   const onSignal = () => {
     if (interruption.signal.aborted) process.exit(EXIT.interrupted);

@@ -2,6 +2,7 @@
 import type { Clock } from "../overlay/base/clock.ts";
 import type { Random } from "../overlay/base/random.ts";
 import type { Resolver, Transport } from "../overlay/transport/transport.ts";
+import type { OutputQueue, ReaderGone } from "./output_queue.ts";
 
 /** Documented exit statuses; see docs/exit-codes.md. */
 export const EXIT = {
@@ -38,6 +39,8 @@ export interface Io {
   readonly errColour: boolean;
   /** The reader of stdout has gone. */
   readonly outClosed: boolean;
+  /** Output that never waits for its reader, for programs that must go on. `onGone` hears when a stream has none any more. */
+  openQueue(clock: Clock, onGone: (gone: ReaderGone) => void): OutputQueue;
 }
 
 /** The outside world of a command. */
@@ -50,6 +53,8 @@ export interface CliContext {
   env: Record<string, string | undefined>;
   /** Set by the first Ctrl-C or SIGTERM: finish and print what is known. */
   signal: AbortSignal;
+  /** Calls `reread` at every SIGHUP, until disposed; without a listener SIGHUP ends the process, as usual. */
+  onHangup(reread: () => void): Disposable;
 }
 
 /** Runs a command's action with a context; its result is the exit status. */

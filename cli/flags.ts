@@ -79,6 +79,24 @@ export function networkFlag(text: string): Network {
 }
 
 /**
+ * The network of `--network` and of a stellar-core configuration, which must agree; pubnet when neither names one.
+ * `path` is the configuration's, for the message. @throws UsageError
+ */
+export function networkOfFlagAndConfig(
+  flag: string | undefined,
+  path: string | undefined,
+  config: { networkPassphrase?: string } | undefined,
+): Network {
+  const network = flag === undefined ? undefined : networkFlag(flag);
+  if (config?.networkPassphrase === undefined) return network ?? resolveNetwork("pubnet");
+  const configured = resolveNetwork(config.networkPassphrase);
+  if (network !== undefined && network.passphrase !== configured.passphrase) {
+    throw new UsageError(`--network ${flag} is not the NETWORK_PASSPHRASE of ${path}`, "leave one of them out");
+  }
+  return configured;
+}
+
+/**
  * The identity of `--seed-file`: the first line that is not empty or a comment holds one S... secret. The file must not be
  * readable by others. Absent: undefined, a fresh identity.
  * @throws OverlayError `file_unreadable`, `seed_file_exposed`, `seed_invalid`

@@ -1,7 +1,8 @@
 /** The real streams of the process. A reader that closes the pipe ends the program quietly with 0. */
-import { closeSync, openSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, openSync, renameSync, statSync, unlinkSync, write as writeLater, writeSync } from "node:fs";
 import { OverlayError } from "../overlay/base/errors.ts";
 import type { Io } from "./context.ts";
+import { OutputQueue } from "./output_queue.ts";
 
 /** Whether a stream may carry colour. Order: NO_COLOR, FORCE_COLOR, TERM=dumb, then the terminal. */
 export function mayColour(isTerminal: boolean, env: Record<string, string | undefined>): boolean {
@@ -66,6 +67,12 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
     get outClosed() {
       return outClosed;
     },
+    openQueue: (clock, onGone) =>
+      // On a thread of its own: a write to a full pipe blocks, and nobody else may wait for it.
+      new OutputQueue((fd, bytes, done) => writeLater(fd, bytes, (error, written) => done(error, written ?? 0)), {
+        clock,
+        onGone,
+      }),
   };
 }
 

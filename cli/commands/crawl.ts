@@ -4,8 +4,9 @@ import process from "node:process";
 import type { Command } from "commander";
 import type { Timer } from "../../overlay/base/clock.ts";
 import { OverlayError } from "../../overlay/base/errors.ts";
+import type { CoreConfig } from "../../overlay/base/core_config.ts";
 import { databasePath } from "../../overlay/base/data_dir.ts";
-import { type Network, networkLabel, NETWORKS, resolveNetwork } from "../../overlay/base/networks.ts";
+import { type Network, networkLabel, NETWORKS } from "../../overlay/base/networks.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
 import type { CrawlStore, LoadedRun } from "../../overlay/db/crawl_store.ts";
 import type { BudgetLimits } from "../../survey/crawl/budget.ts";
@@ -15,7 +16,7 @@ import {
   duration,
   durationOption,
   type NamedTarget,
-  networkFlag,
+  networkOfFlagAndConfig,
   seedFlag,
   targetsOfArguments,
   targetsOfFrom,
@@ -402,27 +403,17 @@ async function givenSeeds(
 ): Promise<Origin & { explicit: boolean }> {
   const targets: NamedTarget[] = targetsOfArguments(texts);
   if (flags.from !== undefined) targets.push(...await targetsOfFrom(flags.from, ctx));
-  let network = flags.network === undefined ? undefined : networkFlag(flags.network);
   const seeds = targets.map((target) => target.text);
+  let config: CoreConfig | undefined;
   if (flags.config !== undefined) {
     const { readCoreConfig } = await import("../../overlay/base/core_config.ts");
-    const config = await readCoreConfig(flags.config);
+    config = await readCoreConfig(flags.config);
     for (const warning of config.warnings) ctx.io.err(`${flags.config}: ${warning}\n`);
-    if (config.networkPassphrase !== undefined) {
-      const configured = resolveNetwork(config.networkPassphrase);
-      if (network !== undefined && network.passphrase !== configured.passphrase) {
-        throw new UsageError(
-          `--network ${flags.network} is not the NETWORK_PASSPHRASE of ${flags.config}`,
-          "leave one of them out",
-        );
-      }
-      network = configured;
-    }
     seeds.push(...[...config.preferredPeers, ...config.knownPeers].map(formatAddress));
   }
   const explicit = texts.length > 0 || flags.from !== undefined || flags.config !== undefined;
   return {
-    network: network ?? resolveNetwork("pubnet"),
+    network: networkOfFlagAndConfig(flags.network, flags.config, config),
     seeds: seeds.map((target) => ({ target, source: "seed" })),
     explicit,
   };

@@ -1,0 +1,187 @@
+/** `run`: a whole node of the overlay in the foreground. Its log is its output. */
+import { homedir } from "node:os";
+import process from "node:process";
+import { type Command, Option } from "commander";
+import { toHex } from "../../overlay/base/bytes.ts";
+import { databasePath } from "../../overlay/base/data_dir.ts";
+import { networkLabel } from "../../overlay/base/networks.ts";
+import { formatAddress } from "../../overlay/base/peer_address.ts";
+import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
+import { duration, durationOption, wholeNumber } from "../flags.ts";
+import { type Level, LEVELS } from "../run/events.ts";
+import type { IdentityFlags } from "../run/identity.ts";
+import type { NodeFlags } from "../run/settings.ts";
+
+/** What the command line says. */
+export interface RunFlags extends NodeFlags, IdentityFlags {
+  db?: string | false;
+  log: "text" | "json";
+  logLevel: Level;
+  status: number;
+  metrics?: string;
+  for?: number;
+}
+
+/** Adds the command to the program. */
+export function addRun(program: Command, start: Start): void {
+  const several = (text: string, before: string[] = []) => [...before, text];
+  program.command("run")
+    .description("Run a node in the foreground: listen, dial, relay; the log on stdout tells what happens.")
+    .option(
+      "-n, --network <name>",
+      "pubnet, testnet, futurenet, local, or a passphrase (default: pubnet, or that of --config)",
+    )
+    .option("-c, --config <file>", "take network, peers, limits and NODE_SEED from a stellar-core configuration")
+    .option("--watcher", "relay SCP messages only (the default, unless NODE_IS_VALIDATOR of --config says otherwise)")
+    .option("--validator", "relay transactions and transaction sets too, as a validator does; it never votes")
+    .optionsGroup("Identity:")
+    .option(
+      "--seed-file <file>",
+      "a private file (mode 600) with one S... secret (default: NODE_SEED of --config, else a fresh identity)",
+    )
+    .option("--new-seed", "make the file of --seed-file, with a fresh secret, unless it exists")
+    .option("--no-config-seed", "do not be the node of --config: leave its NODE_SEED alone")
+    .optionsGroup("Connections:")
+    .option(
+      "-l, --listen <host:port>",
+      "where to listen; the port is announced to peers, 0 takes a free one (default: 0.0.0.0:11625; local: 127.0.0.1:11625)",
+    )
+    .option("--no-listen", "accept nobody")
+    .option("--no-dial", "dial nobody")
+    .option("-p, --peer <host:port>", "a peer to start with, may be repeated; instead of the network's own", several)
+    .option("--prefer <host:port>", "a peer that is dialed first and always has a slot; may be repeated", several)
+    .option("--target <n>", "outbound peers wanted (default: 8)", wholeNumber(0, 1000))
+    .option("--max-inbound <n>", "most inbound peers (default: 8 for each outbound one)", wholeNumber(0, 10_000))
+    .option("--allow-private", "learn, pass on and dial private and loopback addresses too (local: always)")
+    .optionsGroup("Storage:")
+    .option("--db <file>", "address book and bans (default: one file per network in the user's data directory)")
+    .option("--no-db", "keep nothing on disk")
+    .optionsGroup("Output:")
+    .addOption(
+      new Option("--log <form>", "lines of text, or of JSON (schema stellar-overlay/run/1)").choices(["text", "json"])
+        .default("text"),
+    )
+    .addOption(new Option("--log-level <level>", "least important lines to show").choices([...LEVELS]).default("info"))
+    .addOption(durationOption("--status <time>", "time between two status lines in the log; 0: none", 60_000))
+    .option("--for <time>", "stop after this long (default: run until Ctrl-C)", duration)
+    .addHelpText(
+      "after",
+      `
+Ctrl-C or SIGTERM: says goodbye to all peers, closes the database, prints totals; exit status 0. Twice: stops at once.
+SIGHUP: reads the bans of the database again and drops the peers they name.
+The log on stdout never holds the node up: lines that a slow reader cannot take are lost and counted. When nobody reads it
+any more (a closed pipe or terminal) the node stops in order; for a node without a log write > /dev/null.`,
+    )
+    .action((flags: RunFlags) => start((ctx) => runRun(flags, ctx)));
+}
+
+/** Runs the command. */
+export async function runRun(flags: RunFlags, ctx: CliContext): Promise<ExitCode> {
+  const { io, clock } = ctx;
+  const [
+    settings,
+    identity,
+    { OverlayManager },
+    { openNodeDatabase },
+    { RunLog, every },
+    observer,
+    { VERSION },
+  ] = await Promise.all([
+    import("../run/settings.ts"),
+    import("../run/identity.ts"),
+    import("../../overlay/manager/overlay_manager.ts"),
+    import("../../overlay/db/schema.ts"),
+    import("../run/log.ts"),
+    import("../run/observer.ts"),
+    import("../../overlay/base/version.ts"),
+    import("../../overlay/crypto/strkey.ts"),
+  ]);
+  const { network, config, core, warnings } = await settings.nodeSettings(flags, ctx.transport);
+  const { seed, origin, path: identityFile } = identity.identityOf(flags, core, ctx.random);
+  const where = { env: ctx.env, home: homedir(), platform: process.platform };
+  const path = flags.db === false ? ":memory:" : flags.db ?? databasePath(network.passphrase, where);
+  const database = await openNodeDatabase(path, { networkPassphrase: network.passphrase });
+
+  let end: (reason: string) => void;
+  const ended = new Promise<string>((resolve) => (end = resolve));
+  const log = new RunLog(io, clock, { format: flags.log, level: flags.logLevel }, () => {
+    end("nobody reads the log");
+  });
+  const node = new OverlayManager({
+    config,
+    transport: ctx.transport,
+    resolver: ctx.resolver,
+    clock,
+    random: ctx.random,
+    database,
+    seed,
+    log: (event) => {
+      observed.hear(event);
+      log.log(event);
+    },
+  });
+  const observed = new observer.NodeObserver(node, clock);
+  try {
+    log.log({
+      event: "starting",
+      version: VERSION,
+      network: networkLabel(network),
+      networkId: toHex(node.local.networkId),
+      nodeId: node.local.nodeIdText,
+      identity: origin,
+      identityFile: identityFile ?? null,
+      mode: config.isValidator ? "validator" : "watcher",
+      listen: config.noListen ? null : formatAddress({ host: config.listeningHost, port: config.listeningPort }),
+      announcedPort: node.local.listeningPort,
+      dials: !config.noDial,
+      targetPeers: config.targetPeerConnections,
+      maxInbound: config.maxAdditionalPeerConnections,
+      knownPeers: config.knownPeers.map(formatAddress),
+      preferredPeers: config.preferredPeers.map(formatAddress),
+      database: flags.db === false ? null : path,
+      addresses: node.peerManager.count(),
+      bans: node.banManager.list().length,
+    });
+    for (const text of warnings) log.log({ event: "warning", text });
+    await node.start();
+  } catch (error) {
+    await log.close();
+    database.close();
+    throw error;
+  }
+
+  const interrupted = () => end("interrupted");
+  if (ctx.signal.aborted) interrupted();
+  ctx.signal.addEventListener("abort", interrupted, { once: true });
+  let reason: string;
+  {
+    using _second = every(clock, 1000, () => {
+      observed.measure();
+      log.tick();
+      log.show(observed.status());
+    });
+    using _minute = flags.status === 0
+      ? undefined
+      : every(clock, flags.status, () => log.log({ event: "status", ...observed.status() }));
+    using _hangup = ctx.onHangup(() => log.log({ event: "bansReread", ...observer.rereadBans(node) }));
+    const limit = flags.for === undefined
+      ? undefined
+      : clock.setTimer(flags.for, () => end("the time of --for is over"));
+    reason = await ended;
+    limit?.cancel();
+  }
+  log.log({ event: "stopping", reason });
+  const last = observed.status();
+  await node.stop();
+  const { authenticatedOutbound, authenticatedInbound } = observed;
+  log.log({
+    event: "stopped",
+    reason,
+    authenticatedOutbound,
+    authenticatedInbound,
+    ...last,
+    uptimeMs: observed.status().uptimeMs,
+  });
+  await log.close();
+  return EXIT.ok;
+}

@@ -1,0 +1,168 @@
+/** What a node of `run` is configured with: the flags of the command line over a stellar-core configuration over a network's preset. */
+import { readFileSync } from "node:fs";
+import {
+  fromCoreConfig,
+  futurenet,
+  type OverlayConfig,
+  type OverlayConfigChanges,
+  pubnet,
+  standalone,
+  testnet,
+} from "../../overlay/base/config.ts";
+import { type CoreConfig, readCoreConfig } from "../../overlay/base/core_config.ts";
+import { describeFailure, OverlayError } from "../../overlay/base/errors.ts";
+import { LOCAL, type Network } from "../../overlay/base/networks.ts";
+import { DEFAULT_PEER_PORT, ipVersion, parsePeerAddress } from "../../overlay/base/peer_address.ts";
+import type { PeerAddress } from "../../overlay/base/peer_address.ts";
+import type { Transport } from "../../overlay/transport/transport.ts";
+import { networkOfFlagAndConfig, UsageError } from "../flags.ts";
+
+/** The flags that decide about connections. */
+export interface NodeFlags {
+  network?: string;
+  config?: string;
+  /** `HOST:PORT`; false is --no-listen. */
+  listen?: string | false;
+  /** False is --no-dial. */
+  dial: boolean;
+  peer?: string[];
+  prefer?: string[];
+  target?: number;
+  maxInbound?: number;
+  allowPrivate?: boolean;
+  validator?: boolean;
+  watcher?: boolean;
+}
+
+/** A configuration and where it came from. */
+export interface NodeSettings {
+  network: Network;
+  config: OverlayConfig;
+  /** The file of --config, read. */
+  core: CoreConfig | undefined;
+  /** One sentence each, to be shown. */
+  warnings: string[];
+}
+
+/**
+ * The settings that the flags mean. A port 0 is replaced by a free port, since the port is announced to every peer.
+ * @throws UsageError, OverlayError `file_unreadable`, `config_invalid`
+ */
+export async function nodeSettings(flags: NodeFlags, transport: Transport): Promise<NodeSettings> {
+  if (flags.validator && flags.watcher) throw new UsageError("--validator and --watcher exclude each other");
+  if (flags.listen === false && !flags.dial) {
+    throw new UsageError("--no-listen and --no-dial exclude each other: the node would meet nobody", "leave one out");
+  }
+  const core = flags.config === undefined ? undefined : await readCoreConfig(flags.config);
+  const network = networkOfFlagAndConfig(flags.network, flags.config, core);
+  const peers = peersOf("--peer", flags.peer), preferred = peersOf("--prefer", flags.prefer);
+  const isLocal = network.passphrase === LOCAL.passphrase;
+  const allowed = isLocal || flags.allowPrivate ? true : undefined;
+  const changes: OverlayConfigChanges = {
+    networkPassphrase: network.passphrase,
+    isValidator: flags.validator ? true : flags.watcher ? false : undefined,
+    noListen: flags.listen === false ? true : undefined,
+    noDial: flags.dial ? undefined : true,
+    listeningHost: isLocal ? "127.0.0.1" : undefined,
+    ...(typeof flags.listen === "string" ? await listenChanges(flags.listen, transport, isLocal) : {}),
+    targetPeerConnections: flags.target,
+    maxAdditionalPeerConnections: flags.maxInbound,
+    allowPrivate: allowed,
+    allowLoopback: allowed,
+  };
+  if (core === undefined) {
+    if (peers.length > 0 || preferred.length > 0) changes.knownPeers = peers;
+    if (preferred.length > 0) changes.preferredPeers = preferred;
+    return { network, core, warnings: [], config: usage(() => presetOf(network, changes)) };
+  }
+  if (peers.length > 0) changes.knownPeers = [...core.knownPeers, ...peers];
+  if (preferred.length > 0) changes.preferredPeers = [...core.preferredPeers, ...preferred];
+  const warnings = core.warnings.map((warning) => `${flags.config}: ${warning}`);
+  return { network, core, warnings, config: fromCoreConfig(core, changes, { path: flags.config }) };
+}
+
+function presetOf(network: Network, changes: OverlayConfigChanges): OverlayConfig {
+  switch (network.name) {
+    case "pubnet":
+      return pubnet(changes);
+    case "testnet":
+      return testnet(changes);
+    case "futurenet":
+      return futurenet(changes);
+    case "local":
+      return standalone(changes);
+    case "custom":
+      return pubnet({ knownPeers: [], ...changes });
+  }
+}
+
+/** Without a file only flags can be wrong. */
+function usage<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof OverlayError && error.failure.code === "config_invalid") {
+      throw new UsageError(error.failure.reason);
+    }
+    throw error;
+  }
+}
+
+function peersOf(flag: string, texts: readonly string[] = []): PeerAddress[] {
+  return texts.map((text) => {
+    try {
+      return parsePeerAddress(text);
+    } catch (error) {
+      if (error instanceof OverlayError) {
+        throw new UsageError(`${flag}: ${describeFailure(error.failure)}`, error.hint);
+      }
+      throw error;
+    }
+  });
+}
+
+/** An address to listen on: `HOST:PORT`, `HOST`, `PORT` or `:PORT`. Port 0 asks the system. @throws UsageError naming `flag` */
+export function listenAddress(
+  flag: string,
+  text: string,
+  defaults: { host: string; port: number },
+): { host: string; port: number } {
+  const wrong = (reason: string) =>
+    new UsageError(`${flag} ${text}: ${reason}`, "write an IP address and a port: 0.0.0.0:11625, [::]:11625 or 11625");
+  const bare = /^:?(\d+)$/.exec(text);
+  const zero = /^(.*):0$/.exec(text);
+  if (bare !== null) {
+    if (Number(bare[1]) > 65535) throw wrong("the port is above 65535");
+    return { host: defaults.host, port: Number(bare[1]) };
+  }
+  let address: PeerAddress;
+  try {
+    // Port 0 is no address of a peer.
+    address = parsePeerAddress(zero === null ? text : zero[1], defaults.port);
+  } catch (error) {
+    if (error instanceof OverlayError && error.failure.code === "bad_address") throw wrong(error.failure.reason);
+    throw error;
+  }
+  const host = address.host === "localhost" ? "127.0.0.1" : address.host;
+  if (ipVersion(host) === 0) throw wrong("a name cannot be listened on");
+  return { host, port: zero === null ? address.port : 0 };
+}
+
+async function listenChanges(text: string, transport: Transport, isLocal: boolean): Promise<OverlayConfigChanges> {
+  const host = isLocal ? "127.0.0.1" : "0.0.0.0";
+  const at = listenAddress("--listen", text, { host, port: DEFAULT_PEER_PORT });
+  if (at.port !== 0) return { listeningHost: at.host, listeningPort: at.port };
+  const listener = await transport.listen(at, (socket) => socket.destroy());
+  await listener.close();
+  return { listeningHost: at.host, listeningPort: listener.address.port };
+}
+
+/** How many files this process may have open; undefined where the system does not say. Source: Linux, proc(5). */
+export function fileHandles(): number | undefined {
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+    return found === null ? undefined : Number(found[1]);
+  } catch {
+    return undefined;
+  }
+}
