@@ -14,12 +14,12 @@ import {
   junkHashes,
   live,
   nestedQuorumSet,
+  NETWORK_ID,
   nobodysHash,
+  nowSeconds,
   rawMessage,
   validator,
   word,
-  NETWORK_ID,
-  nowSeconds,
 } from "./world.ts";
 import assert from "node:assert/strict";
 import { prepare, scpMessage, value } from "../../overlay/flood/scp_state_test_kit.ts";
@@ -168,8 +168,10 @@ export const FRAMING: Record<string, Case> = {
     const atOnce = await caller(world.main);
     const { local } = atOnce;
     atOnce.close();
-    await log.until("the end of who closed at once", () =>
-      log.drops.some((line) => line.address === `${local.host}:${local.port}` && line.by === "remote"));
+    await log.until(
+      "the end of who closed at once",
+      () => log.drops.some((line) => line.address === `${local.host}:${local.port}` && line.by === "remote"),
+    );
     const half = await live(world.main);
     half.halfClose();
     // Our direction is closed; the node closes its own, and says nothing.
@@ -196,14 +198,18 @@ export const FRAMING: Record<string, Case> = {
     }
     await assertKept(world.main, peer);
     // It does not switch off the MAC check either.
-    await peer.write(peer.frame({ type: "getScpState", ledgerSeq: 1 }, { lastFragment: false, mac: new Uint8Array(32) }));
+    await peer.write(
+      peer.frame({ type: "getScpState", ledgerSeq: 1 }, { lastFragment: false, mac: new Uint8Array(32) }),
+    );
     await assertDropped(world.main, peer, { wire: "ERR_AUTH unexpected MAC", failure: "bad_mac" });
   },
 
   "thousands of frames in one segment": async (world) => {
     const peer = await live(world.main);
-    const frames = Array.from({ length: 4000 }, () =>
-      peer.frame({ type: "dontHave", dontHave: { type: MessageType.txSet, reqHash: nobodysHash() } }));
+    const frames = Array.from(
+      { length: 4000 },
+      () => peer.frame({ type: "dontHave", dontHave: { type: MessageType.txSet, reqHash: nobodysHash() } }),
+    );
     await peer.write(...frames);
     await assertKept(world.main, peer);
     peer.close();
@@ -251,8 +257,16 @@ export const XDR: Record<string, Case> = {
       type: "scpQuorumset",
       qSet: { threshold: 1, validators: [nobodysHash()], innerSets: [] },
     });
-    const envelope = scpMessage(key, 5, prepare(nobodysHash(), 1, value(key, nobodysHash(), nowSeconds(), NETWORK_ID)), NETWORK_ID);
-    const peers = encodeMessage({ type: "peers", peers: [{ ip: Uint8Array.of(127, 0, 0, 9), port: 1, numFailures: 0 }] });
+    const envelope = scpMessage(
+      key,
+      5,
+      prepare(nobodysHash(), 1, value(key, nobodysHash(), nowSeconds(), NETWORK_ID)),
+      NETWORK_ID,
+    );
+    const peers = encodeMessage({
+      type: "peers",
+      peers: [{ ip: Uint8Array.of(127, 0, 0, 9), port: 1, numFailures: 0 }],
+    });
     await each([
       withWord(quorumSet, 12, 1), // the validator's key type
       withWord(envelope, 4, 1), // the node's key type
@@ -264,7 +278,13 @@ export const XDR: Record<string, Case> = {
       rawMessage(MessageType.generalizedTxSet, word(2), new Uint8Array(36)),
       rawMessage(MessageType.generalizedTxSet, word(0), new Uint8Array(36)),
       // Survey: a signature of 64 zeros, then a surveyor whose key type is 9.
-      rawMessage(MessageType.timeSlicedSurveyStartCollecting, word(64), new Uint8Array(64), word(9), new Uint8Array(40)),
+      rawMessage(
+        MessageType.timeSlicedSurveyStartCollecting,
+        word(64),
+        new Uint8Array(64),
+        word(9),
+        new Uint8Array(40),
+      ),
     ], (message) => corrupt(world, message));
     // HELLO: the node id's key type, 32 + 4 + 4 bytes from the end of the fixed part.
     const peer = await caller(world.main);
@@ -276,7 +296,10 @@ export const XDR: Record<string, Case> = {
 
   "counts beyond a bound or beyond the data": async (world) => {
     const hash = nobodysHash();
-    const validators = encodeMessage({ type: "scpQuorumset", qSet: { threshold: 1, validators: [hash], innerSets: [] } });
+    const validators = encodeMessage({
+      type: "scpQuorumset",
+      qSet: { threshold: 1, validators: [hash], innerSets: [] },
+    });
     await each([
       rawMessage(MessageType.floodAdvert, word(1001), ...junkHashes(1001)),
       rawMessage(MessageType.floodDemand, word(1001), ...junkHashes(1001)),
@@ -294,7 +317,13 @@ export const XDR: Record<string, Case> = {
       // An SCP envelope: key type, node, slot, NOMINATE, its quorum set, and a count of votes.
       rawMessage(MessageType.scpMessage, word(0), hash, new Uint8Array(8), word(3), hash, word(0xffffffff)),
       // A survey response whose encrypted body claims 64,001 bytes.
-      rawMessage(MessageType.timeSlicedSurveyResponse, word(64), new Uint8Array(64 + 36 + 36 + 4), word(1), word(64_001)),
+      rawMessage(
+        MessageType.timeSlicedSurveyResponse,
+        word(64),
+        new Uint8Array(64 + 36 + 36 + 4),
+        word(1),
+        word(64_001),
+      ),
     ], (message) => corrupt(world, message));
     await each([101, 0xffffffff], async (length) => {
       const early = await caller(world.main);
@@ -322,7 +351,14 @@ export const XDR: Record<string, Case> = {
     const ballot = { counter: 1, value: content };
     const pledges = {
       type: "prepare",
-      prepare: { quorumSetHash: nobodysHash(), ballot: { counter: 2, value: content }, prepared: ballot, preparedPrime: null, nC: 0, nH: 0 },
+      prepare: {
+        quorumSetHash: nobodysHash(),
+        ballot: { counter: 2, value: content },
+        prepared: ballot,
+        preparedPrime: null,
+        nC: 0,
+        nH: 0,
+      },
     } as const;
     const envelope = scpMessage(key, 5, pledges, NETWORK_ID);
     const flagAt = 4 + 36 + 8 + 4 + 32 + 4 + 4 + ((content.length + 3) & ~3);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { concatBytes, fromHex } from "../../overlay/base/bytes.ts";
 import { systemRandom as random } from "../../overlay/base/random.ts";
-import { encodeMessage, MessageType, messageEnumName, type StellarMessage } from "../../overlay/wire/messages.ts";
+import { encodeMessage, messageEnumName, MessageType, type StellarMessage } from "../../overlay/wire/messages.ts";
 import type { Hello } from "../../overlay/wire/types.ts";
 import { textOfBytes } from "../../overlay/wire/xdr.ts";
 import { frameOf, type HelloChoices, HostileIdentity, soon } from "../kit/hostile_keys.ts";
@@ -48,13 +48,19 @@ export const HANDSHAKE: Record<string, Case> = {
     await assertDropped(world.main, wrongNumber, SEQUENCE);
     const twice = await live(world.main);
     await twice.send(AUTH);
-    await assertDropped(world.main, twice, { wire: "ERR_MISC out-of-order AUTH message", failure: "protocol_violation" });
+    await assertDropped(world.main, twice, {
+      wire: "ERR_MISC out-of-order AUTH message",
+      failure: "protocol_violation",
+    });
   },
 
   "AUTH before HELLO": async (world) => {
     const peer = await caller(world.main);
     await peer.write(frameOf(encodeMessage(AUTH)));
-    await assertDropped(world.main, peer, { wire: "ERR_MISC out-of-order AUTH message", failure: "protocol_violation" });
+    await assertDropped(world.main, peer, {
+      wire: "ERR_MISC out-of-order AUTH message",
+      failure: "protocol_violation",
+    });
     assert.equal(peer.count("hello"), 0);
   },
 
@@ -62,7 +68,10 @@ export const HANDSHAKE: Record<string, Case> = {
     await each([0, 100, 201, -1, 0x7fffffff], async (flags) => {
       const peer = await greeted(world.main);
       await peer.send({ type: "auth", auth: { flags } });
-      await assertDropped(world.main, peer, { wire: "ERR_CONF flow control bytes disabled", failure: "protocol_violation" });
+      await assertDropped(world.main, peer, {
+        wire: "ERR_CONF flow control bytes disabled",
+        failure: "protocol_violation",
+      });
       // The answer came first.
       assert.equal(peer.count("auth"), 1);
       assert.equal(peer.count("sendMoreExtended"), 0);
@@ -141,7 +150,7 @@ export const HANDSHAKE: Record<string, Case> = {
   },
 
   "ERROR_MSG by anybody": async (world) => {
-    const evil = "\u001b[31mred\r\n{\"event\":\"authenticated\"} \u0007\u202e";
+    const evil = '\u001b[31mred\r\n{"event":"authenticated"} \u0007\u202e';
     const states = [caller, greeted, live];
     for (const state of states) {
       const [victim, bystander] = [await state(world.main), await live(world.main)];
@@ -149,7 +158,11 @@ export const HANDSHAKE: Record<string, Case> = {
       assert.equal((await victim.ended()).error, undefined);
       const line = await world.main.log.drop(victim);
       assert.equal(line.by, "remote");
-      assert.equal(line.reason, "ERR_CONF (**31mred****event***authenticated** ****)".replace("****)", "****)"), line.reason);
+      assert.equal(
+        line.reason,
+        "ERR_CONF (**31mred****event***authenticated** ****)".replace("****)", "****)"),
+        line.reason,
+      );
       await assertKept(world.main, bystander);
       bystander.close();
     }
@@ -174,8 +187,10 @@ export const HANDSHAKE: Record<string, Case> = {
     await silent({ passphrase: "Public Global Stellar Network ; September 2015" }, "network_mismatch");
     const identity = new HostileIdentity(), pubkey = random.bytes(32);
     const good = identity.cert(NETWORK_ID, pubkey);
-    await each([0, 1, 63], (length) =>
-      silent({ identity, hello: { cert: { ...good, sig: good.sig.subarray(0, length) } } }));
+    await each(
+      [0, 1, 63],
+      (length) => silent({ identity, hello: { cert: { ...good, sig: good.sig.subarray(0, length) } } }),
+    );
     await silent({ identity, hello: { cert: { ...good, pubkey: random.bytes(32) } } });
     await silent({ identity, hello: { cert: { ...good, expiration: good.expiration + 1n } } });
     await silent({ hello: { cert: good } }); // somebody else's
@@ -228,8 +243,10 @@ export const HANDSHAKE: Record<string, Case> = {
     await echo.hello();
     assert.equal((await echo.ended()).error, "ERR_CONF connecting to self");
     assert.equal(echo.count("hello"), 1);
-    await world.main.log.until("the log line", () =>
-      world.main.log.drops.some((line) => line.reason === "connecting to self" && line.by === "us"));
+    await world.main.log.until(
+      "the log line",
+      () => world.main.log.drops.some((line) => line.reason === "connecting to self" && line.by === "us"),
+    );
   },
 
   "one id from many addresses at once": async (world) => {
@@ -302,8 +319,10 @@ export const HANDSHAKE: Record<string, Case> = {
     await each([0, -1, 65_536, -0x80000000, 0x7fffffff], async (listeningPort) => {
       const peer = await greeted(world.main, { hello: { listeningPort } });
       assert.equal((await peer.ended()).error, "ERR_CONF bad address");
-      await world.main.log.until("the log line", () =>
-        world.main.log.drops.some((line) => line.nodeId === peer.nodeIdText && line.reason === "bad address"));
+      await world.main.log.until(
+        "the log line",
+        () => world.main.log.drops.some((line) => line.nodeId === peer.nodeIdText && line.reason === "bad address"),
+      );
     });
     await each([1, 65_535], async (listeningPort) => {
       const peer = await live(world.main, { hello: { listeningPort } });
@@ -332,7 +351,10 @@ export const HANDSHAKE: Record<string, Case> = {
 /** Resolves once all but one were refused. */
 async function refusals(peers: readonly HostilePeer[], n: number): Promise<void> {
   for (const peer of peers) {
-    await peer.until("refusals", () => peers.filter((p) => p.count("errorMsg") > 0).length >= n || peer.end !== undefined)
+    await peer.until(
+      "refusals",
+      () => peers.filter((p) => p.count("errorMsg") > 0).length >= n || peer.end !== undefined,
+    )
       .catch(() => {});
   }
 }
@@ -341,7 +363,8 @@ export const SLOTS: Record<string, Case> = {
   "a full node, and preferred peers": async (world) => {
     const { crowded, preferred } = world;
     const [low, high] = [new HostileIdentity(), new HostileIdentity()].sort((a, b) =>
-      Buffer.compare(a.nodeId, b.nodeId));
+      Buffer.compare(a.nodeId, b.nodeId)
+    );
     const first = await live(crowded, { identity: low }), second = await live(crowded, { identity: high });
     const rejected = { wire: "ERR_LOAD peer rejected", failure: "local_close" } as const;
     const third = await greeted(crowded);
@@ -364,7 +387,11 @@ export const SLOTS: Record<string, Case> = {
     await assertKept(crowded, byAddress);
     await assertKept(crowded, byKey);
     // All are preferred: nobody has to go.
-    const late = await greeted(crowded, { identity: new HostileIdentity(), from: preferred.from, hello: { listeningPort: preferred.port } });
+    const late = await greeted(crowded, {
+      identity: new HostileIdentity(),
+      from: preferred.from,
+      hello: { listeningPort: preferred.port },
+    });
     await late.send(AUTH);
     await assertDropped(crowded, late, rejected);
     byAddress.close();
@@ -378,7 +405,9 @@ export const SLOTS: Record<string, Case> = {
     const { slots, pendingSlots } = world;
     await assertServes(slots);
     await slots.log.until("the end of the honest peer", () => slots.log.drops.length > 0);
-    const silent = await Promise.all(Array.from({ length: pendingSlots }, (_, i) => caller(slots, { from: `127.0.0.${80 + i % 20}` })));
+    const silent = await Promise.all(
+      Array.from({ length: pendingSlots }, (_, i) => caller(slots, { from: `127.0.0.${80 + i % 20}` })),
+    );
     // More are closed at once, without a byte.
     await each(["127.0.0.1", "127.0.0.2", "127.0.0.3"], async (from) => {
       const more = await caller(slots, { from });

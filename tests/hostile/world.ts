@@ -2,25 +2,33 @@
 import assert from "node:assert/strict";
 import { concatBytes } from "../../overlay/base/bytes.ts";
 import { systemRandom as random } from "../../overlay/base/random.ts";
-import { networkIdOf, primitives, type SigningKey, signingKey } from "../../overlay/crypto/primitives.ts";
-import { externalize, nominate, quorumSetOf, scpMessage, txSetOf, value } from "../../overlay/flood/scp_state_test_kit.ts";
+import { networkIdOf, type SigningKey, signingKey } from "../../overlay/crypto/primitives.ts";
+import {
+  externalize,
+  nominate,
+  quorumSetOf,
+  scpMessage,
+  txSetOf,
+  value,
+} from "../../overlay/flood/scp_state_test_kit.ts";
 import { encodeMessage, MessageType, type StellarMessage } from "../../overlay/wire/messages.ts";
-import { HOSTILE_PASSPHRASE, type HelloChoices } from "../kit/hostile_keys.ts";
+import { type HelloChoices, HOSTILE_PASSPHRASE } from "../kit/hostile_keys.ts";
 import { HostileDoor, HostilePeer } from "../kit/hostile_peer.ts";
 import type { Target } from "../kit/hostile_target.ts";
+import type { RunTarget } from "./nodes.ts";
 
 /** The nodes under attack. */
 export interface World {
   /** Defaults, but that it is a validator: it pulls transactions and fetches what SCP messages refer to. */
-  readonly main: Target;
+  readonly main: RunTarget;
   /** Drops for silence after 2 s and for straggling after 2 s, at its checks every 5 s. */
-  readonly impatient: Target;
+  readonly impatient: RunTarget;
   /** At most two inbound peers; one address and one node id are preferred. */
-  readonly crowded: Target;
+  readonly crowded: RunTarget;
   /** Few pending slots. */
-  readonly slots: Target;
+  readonly slots: RunTarget;
   /** Dials {@link doors}, one after the other, and allows no private or loopback address in PEERS. */
-  readonly dialer: Target;
+  readonly dialer: RunTarget;
   readonly doors: { readonly [name in DoorName]: HostileDoor };
   readonly preferred: { readonly from: string; readonly port: number; readonly key: HelloChoices["identity"] };
   /** Inbound pending slots of {@link slots}. */
@@ -90,7 +98,12 @@ export function goodEnvelope(slot: number, key: SigningKey = validator()): {
 /** EXTERNALIZE of `slot` by `key`. */
 export function externalized(slot: number, key: SigningKey): Uint8Array {
   const quorumSet = quorumSetOf([key]);
-  return scpMessage(key, slot, externalize(quorumSet.hash, value(key, txSetOf(1).hash, nowSeconds(), NETWORK_ID)), NETWORK_ID);
+  return scpMessage(
+    key,
+    slot,
+    externalize(quorumSet.hash, value(key, txSetOf(1).hash, nowSeconds(), NETWORK_ID)),
+    NETWORK_ID,
+  );
 }
 
 /** A TRANSACTION whose envelope begins right and goes on at random. */
@@ -165,5 +178,3 @@ export async function each<T>(items: readonly T[], attack: (item: T) => Promise<
     }
   }));
 }
-
-export { primitives };

@@ -8,7 +8,13 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { concatBytes, equalBytes, readUint32, toHex } from "../../overlay/base/bytes.ts";
 import { systemRandom as random } from "../../overlay/base/random.ts";
 import { primitives } from "../../overlay/crypto/primitives.ts";
-import { decodeMessage, encodeMessage, MessageType, type StellarMessage } from "../../overlay/wire/messages.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  MessageType,
+  type StellarMessage,
+  txSetPreimage,
+} from "../../overlay/wire/messages.ts";
 import { errorCodeName } from "../../overlay/wire/types.ts";
 import { Conditions } from "../interop/waiting.ts";
 import { type FrameChoices, frameOf, type HelloChoices, HostileSession } from "./hostile_keys.ts";
@@ -27,6 +33,8 @@ export interface WireEnd {
 /** One connection. */
 export class HostilePeer {
   readonly session: HostileSession;
+  /** Our end of the TCP connection. */
+  readonly local: Address;
   /** Messages of the node in order, ERROR_MSG included. */
   readonly received: StellarMessage[] = [];
   /** Bytes of the node's stream. */
@@ -34,8 +42,12 @@ export class HostilePeer {
   /** Frames whose sequence or MAC was wrong: the node must never send one. */
   readonly badFrames: string[] = [];
   end: WireEnd | undefined;
-  /** Answers of `GET_SCP_QUORUMSET` by itself, as an honest peer does. */
+  /** Answers questions for items: from {@link items}, else with DONT_HAVE, as an honest peer does. */
   answersPings = true;
+  /** SCP_QUORUMSET, TX_SET and GENERALIZED_TX_SET messages that this peer has. */
+  readonly items: Uint8Array[] = [];
+  /** Hashes the node asked for, hex. */
+  readonly asked = new Set<string>();
   readonly #socket: Socket;
   readonly #called: boolean;
   readonly #changes = new Conditions();
@@ -50,6 +62,7 @@ export class HostilePeer {
   constructor(socket: Socket, called: boolean, choices: HelloChoices = {}) {
     this.session = new HostileSession(choices);
     this.#socket = socket;
+    this.local = { host: socket.localAddress ?? "", port: socket.localPort ?? 0 };
     this.#called = called;
     socket.on("data", (chunk: Uint8Array) => this.#onData(chunk));
     socket.on("error", () => this.#ended("reset"));
@@ -68,11 +81,6 @@ export class HostilePeer {
         resolve(new HostilePeer(socket, true, choices));
       });
     });
-  }
-
-  /** Our end of the TCP connection. */
-  get local(): Address {
-    return { host: this.#socket.localAddress ?? "", port: this.#socket.localPort ?? 0 };
   }
 
   get nodeIdText(): string {
@@ -256,8 +264,16 @@ export class HostilePeer {
     if (message.type === "hello") this.session.derive(message.hello, this.#called);
     else if (message.type === "errorMsg") {
       this.#error = `${errorCodeName(message.error.code)} ${message.error.msg}`;
-    } else if (message.type === "getScpQuorumset" && this.answersPings) {
-      void this.send({ type: "dontHave", dontHave: { type: MessageType.scpQuorumset, reqHash: message.qSetHash } });
+    } else if (message.type === "getScpQuorumset") this.#onQuestion(MessageType.scpQuorumset, message.qSetHash);
+    else if (message.type === "getTxSet") this.#onQuestion(MessageType.generalizedTxSet, message.txSetHash);
+  }
+
+  #onQuestion(type: number, reqHash: Uint8Array): void {
+    this.asked.add(toHex(reqHash));
+    const item = this.items.find((one) => equalBytes(primitives.sha256(concatBytes(...txSetPreimage(one))), reqHash));
+    if (item !== undefined) void this.send(item);
+    else if (this.answersPings && type === MessageType.scpQuorumset) {
+      void this.send({ type: "dontHave", dontHave: { type, reqHash } });
     }
   }
 

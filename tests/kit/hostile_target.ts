@@ -33,9 +33,8 @@ export class DropLog {
     const { host, port } = peer.local;
     const announced = peer.session.hello.listeningPort;
     return this.drops.filter((line) =>
-      line.nodeId === undefined
-        ? line.address === `${host}:${port}`
-        : line.nodeId === peer.nodeIdText && (line.address.endsWith(`:${announced}`) || line.address.endsWith(`:${port}`))
+      line.nodeId === undefined ? line.address === `${host}:${port}` : line.nodeId === peer.nodeIdText &&
+        (line.address.endsWith(`:${announced}`) || line.address.endsWith(`:${port}`))
     );
   }
 
@@ -54,15 +53,7 @@ export class DropLog {
 export interface Target extends AsyncDisposable {
   /** Where it listens. */
   readonly address: Address;
-  /** `G...` */
-  readonly nodeId: string;
   readonly log: DropLog;
-  /** Keeps a node id out from now on. */
-  ban(nodeId: string): Promise<void>;
-  /** Tells the node to drop a peer, as an operator does. */
-  disconnect(nodeId: string): Promise<void>;
-  /** Bytes the node's process holds. */
-  memory(): Promise<number>;
 }
 
 /** Both ends tell the same story of an end that the node made: what the wire showed, and what the log says. */
