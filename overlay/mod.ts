@@ -17,7 +17,14 @@ export { VERSION } from "./base/version.ts";
 export { AuthContext } from "./auth/auth_context.ts";
 export type { Role } from "./auth/session_keys.ts";
 export { Connection } from "./connection/connection.ts";
-export { DEFAULT_FLOW_CONTROL, FlowControl, type FlowControlLimits, type Grant } from "./connection/flow_control.ts";
+export {
+  DEFAULT_FLOW_CONTROL,
+  FlowControl,
+  type FlowControlLimits,
+  type FlowControlState,
+  type Grant,
+} from "./connection/flow_control.ts";
+export type { TrafficMeter } from "./connection/traffic_meter.ts";
 export { decodeNodeId, decodeSecretSeed, encodeNodeId, encodeSecretSeed } from "./crypto/strkey.ts";
 export { LocalNode, type LocalNodeOptions } from "./peer/local_node.ts";
 export {
@@ -61,13 +68,22 @@ export { type Database, openDatabase } from "./db/database.ts";
 export { PeerManager } from "./db/peer_manager.ts";
 export { openNodeDatabase } from "./db/schema.ts";
 export { Floodgate } from "./flood/floodgate.ts";
-export { OverlayMetrics } from "./metrics/overlay_metrics.ts";
+export { type MetricsSnapshot, OverlayMetrics } from "./metrics/overlay_metrics.ts";
 export {
   type OverlayEvent,
   OverlayManager,
   type OverlayManagerOptions,
+  type PeerObserver,
   type PeerSnapshot,
 } from "./manager/overlay_manager.ts";
+export type { LedgerChanges, LedgerLimits } from "./manager/ledger_limits.ts";
+export type { AuthenticatedPeer } from "./manager/peer_lists.ts";
+export {
+  type CorePeerJson,
+  type CorePeersJson,
+  corePeersJson,
+  type PendingPeerSnapshot,
+} from "./manager/peer_snapshot.ts";
 export { type OverlayMessage, type SubscribeOptions, Subscription } from "./manager/subscription.ts";
 export type { PeerFaults } from "./peer/peer.ts";
-export { PeerMetrics } from "./peer/peer_metrics.ts";
+export { PeerMetrics, type PeerMetricsSnapshot } from "./peer/peer_metrics.ts";

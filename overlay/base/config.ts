@@ -155,10 +155,17 @@ export interface OverlayConfig {
   maxBatchWriteCount: number;
   /** Bytes joined into one write. MAX_BATCH_WRITE_BYTES, 1,048,576. */
   maxBatchWriteBytes: number;
-  /** Period at which transactions are offered. FLOOD_TX_PERIOD_MS, 200. */
+  /**
+   * Period at which a transaction queue offers transactions. FLOOD_TX_PERIOD_MS, 200. Not applicable here: the engine has no
+   * queue and offers each transaction when it comes; for a program that embeds one.
+   */
   floodTxPeriodMs: number;
-  /** The same for Soroban transactions. FLOOD_SOROBAN_TX_PERIOD_MS, 200. */
+  /** The same for Soroban transactions; not applicable either. FLOOD_SOROBAN_TX_PERIOD_MS, 200. */
   floodSorobanTxPeriodMs: number;
+  /** Share of `maxTxSetSizeOps` that is advertised per ledger. FLOOD_OP_RATE_PER_LEDGER, 1.0. */
+  floodOpRatePerLedger: number;
+  /** Share of `sorobanLedgerMaxTxCount` that is. FLOOD_SOROBAN_RATE_PER_LEDGER, 1.0. */
+  floodSorobanRatePerLedger: number;
   /** Longest wait of a hash for its advert. FLOOD_ADVERT_PERIOD_MS, 100. */
   floodAdvertPeriodMs: number;
   /** Period of demands. FLOOD_DEMAND_PERIOD_MS, 200. */
@@ -168,6 +175,13 @@ export interface OverlayConfig {
   /** Ledgers whose SCP messages and flood records are kept. MAX_SLOTS_TO_REMEMBER, 12. */
   maxSlotsToRemember: number;
 }
+
+/** Settings that the engine itself does not use: see each. `surveyorKeys` are for the survey that is built on it. */
+export const NOT_APPLICABLE: readonly (keyof OverlayConfig)[] = [
+  "floodTxPeriodMs",
+  "floodSorobanTxPeriodMs",
+  "surveyorKeys",
+];
 
 /** Settings to change; `flowControl` may be given in part. */
 export type OverlayConfigChanges = Partial<Omit<OverlayConfig, "flowControl">> & {
@@ -233,6 +247,8 @@ const DEFAULTS: Omit<OverlayConfig, "networkPassphrase"> = {
   maxBatchWriteBytes: 1_048_576,
   floodTxPeriodMs: 200,
   floodSorobanTxPeriodMs: 200,
+  floodOpRatePerLedger: 1,
+  floodSorobanRatePerLedger: 1,
   floodAdvertPeriodMs: 100,
   floodDemandPeriodMs: 200,
   floodDemandBackoffMs: 500,
@@ -318,6 +334,7 @@ export function fromCoreConfig(
     authenticationTimeoutMs: core.authenticationTimeoutMs,
     idleTimeoutMs: core.idleTimeoutMs,
     stragglerTimeoutMs: core.stragglerTimeoutMs,
+    ...core.settings,
     flowControl: { ...capacity, ...(outboundTxQueueBytes === undefined ? {} : { outboundTxQueueBytes }) },
   };
   const flowControl = { ...said.flowControl, ...withoutUndefined(changes.flowControl ?? {}) };

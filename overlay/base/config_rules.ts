@@ -116,6 +116,10 @@ export function validateConfig(config: OverlayConfig): string[] {
   whole(config, 0, UINT32_MAX, "ledgerVersion", "sorobanLedgerMaxTxCount");
   whole(config, 1, UINT32_MAX, "maxTxSetSizeOps", "maxBatchWriteCount", "maxBatchWriteBytes", "maxSlotsToRemember");
   if (config.sorobanTxMaxBytes !== undefined) whole(config, 1, MAX_MESSAGE_BYTES, "sorobanTxMaxBytes");
+  for (const key of ["floodOpRatePerLedger", "floodSorobanRatePerLedger"] as const) {
+    const value = config[key];
+    refuse(!(value > 0 && value < Infinity), `${key} is ${value}: a rate must be above 0.`);
+  }
   whole(config, 0, UINT16_MAX, "listeningPort");
   refuse(ipVersion(config.listeningHost) === 0, `listeningHost '${config.listeningHost}' is not an IP address.`);
   for (const key of TIMES) {

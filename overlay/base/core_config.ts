@@ -1,5 +1,6 @@
 /** Reads a stellar-core configuration file: its network, its peers and what else of it concerns the overlay. */
 import { readFileSync } from "node:fs";
+import type { OverlayConfig } from "./config.ts";
 import { OverlayError } from "./errors.ts";
 import { DEFAULT_PEER_PORT, looksLikeNodeId, parsePeerAddress, type PeerAddress } from "./peer_address.ts";
 
@@ -12,6 +13,29 @@ export interface ConfiguredValidator {
   /** Where it listens, when the entry says so. */
   address?: PeerAddress;
 }
+
+/** Settings that mean the same in the file and in `OverlayConfig`; the key of each stands there. */
+export type CoreSettings = Partial<
+  Pick<
+    OverlayConfig,
+    | "runStandalone"
+    | "allowPrivate"
+    | "allowLoopback"
+    | "skipConnectionAdjustment"
+    | "maxOutboundPendingConnections"
+    | "maxInboundPendingConnections"
+    | "maxBatchWriteCount"
+    | "maxBatchWriteBytes"
+    | "floodTxPeriodMs"
+    | "floodSorobanTxPeriodMs"
+    | "floodAdvertPeriodMs"
+    | "floodDemandPeriodMs"
+    | "floodDemandBackoffMs"
+    | "floodOpRatePerLedger"
+    | "floodSorobanRatePerLedger"
+    | "maxSlotsToRemember"
+  >
+>;
 
 /** What a configuration file says about the overlay. A setting that is not in the file is left out. */
 export interface CoreConfig {
@@ -61,6 +85,8 @@ export interface CoreConfig {
     /** OUTBOUND_TX_QUEUE_BYTE_LIMIT. */
     outboundTxQueueBytes?: number;
   };
+  /** FLOOD_*, MAX_BATCH_WRITE_*, MAX_SLOTS_TO_REMEMBER, RUN_STANDALONE, ALLOW_*_FOR_TESTING and the like. */
+  settings: CoreSettings;
   /** NODE_HOME_DOMAIN. */
   nodeHomeDomain?: string;
   /** NODE_IS_VALIDATOR. */
@@ -182,6 +208,24 @@ class ConfigReader {
         batchBytes: this.#integer("FLOW_CONTROL_SEND_MORE_BATCH_SIZE_BYTES", 0),
         outboundTxQueueBytes: this.#integer("OUTBOUND_TX_QUEUE_BYTE_LIMIT", 1),
       }),
+      settings: withoutUndefined<CoreSettings>({
+        runStandalone: this.#boolean("RUN_STANDALONE"),
+        allowPrivate: this.#boolean("ALLOW_PRIVATE_ADDRESSES_FOR_TESTING"),
+        allowLoopback: this.#boolean("ALLOW_LOCALHOST_FOR_TESTING"),
+        skipConnectionAdjustment: this.#boolean("ARTIFICIALLY_SKIP_CONNECTION_ADJUSTMENT_FOR_TESTING"),
+        maxOutboundPendingConnections: this.#integer("MAX_OUTBOUND_PENDING_CONNECTIONS", 0, count),
+        maxInboundPendingConnections: this.#integer("MAX_INBOUND_PENDING_CONNECTIONS", 0, count),
+        maxBatchWriteCount: this.#integer("MAX_BATCH_WRITE_COUNT", 1),
+        maxBatchWriteBytes: this.#integer("MAX_BATCH_WRITE_BYTES", 1),
+        floodTxPeriodMs: this.#integer("FLOOD_TX_PERIOD_MS", 1),
+        floodSorobanTxPeriodMs: this.#integer("FLOOD_SOROBAN_TX_PERIOD_MS", 1),
+        floodAdvertPeriodMs: this.#integer("FLOOD_ADVERT_PERIOD_MS", 1),
+        floodDemandPeriodMs: this.#integer("FLOOD_DEMAND_PERIOD_MS", 1),
+        floodDemandBackoffMs: this.#integer("FLOOD_DEMAND_BACKOFF_DELAY_MS", 1),
+        floodOpRatePerLedger: this.#rate("FLOOD_OP_RATE_PER_LEDGER"),
+        floodSorobanRatePerLedger: this.#rate("FLOOD_SOROBAN_RATE_PER_LEDGER"),
+        maxSlotsToRemember: this.#integer("MAX_SLOTS_TO_REMEMBER", 1),
+      }),
       nodeHomeDomain,
       nodeIsValidator: this.#boolean("NODE_IS_VALIDATOR"),
       nodeSeedFile: seed.file,
@@ -215,6 +259,15 @@ class ConfigReader {
     if (value === undefined) return undefined;
     if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
       throw this.#invalid(key, `is not a whole number from ${min} to ${max}`);
+    }
+    return value;
+  }
+
+  #rate(key: string): number | undefined {
+    const value = this.#table[key];
+    if (value === undefined) return undefined;
+    if (typeof value !== "number" || !(value > 0 && value < Infinity)) {
+      throw this.#invalid(key, "is not a number above 0");
     }
     return value;
   }

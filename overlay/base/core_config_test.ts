@@ -176,6 +176,7 @@ test("parseCoreConfig gives an empty configuration for an empty file", async () 
     validators: [],
     names: new Map(),
     flowControl: {},
+    settings: {},
     warnings: [],
   });
 });

@@ -10,6 +10,7 @@ import type { Socket, SocketEnd } from "../transport/transport.ts";
 import { MessageType, messageTypeName } from "../wire/messages.ts";
 import { MAX_MESSAGE_SIZE, RecordDecoder, type RecordSink } from "../wire/record.ts";
 import { RecentSamples } from "./recent_samples.ts";
+import type { TrafficMeter } from "./traffic_meter.ts";
 
 /** Bytes of AuthenticatedMessage around a message: version, sequence, MAC. */
 export const AUTHENTICATED_OVERHEAD = 44;
@@ -20,6 +21,8 @@ const MAC_BYTES = 32;
 const KEPT_BUFFER_BYTES = 4096;
 /** A batch this large is written without waiting for the end of the tick. Source: stellar-core MAX_BATCH_WRITE_BYTES. */
 const MAX_BATCH_BYTES = 1024 * 1024;
+/** The same in messages. Source: stellar-core MAX_BATCH_WRITE_COUNT. */
+const MAX_BATCH_MESSAGES = 1024;
 
 /** What is wrong with a frame. The order of the checks is upstream's. */
 export type FrameProblem =
@@ -93,6 +96,11 @@ export class Connection implements RecordSink {
 
   /** Bytes waiting for the system above which {@link ConnectionHandlers.onOverflow} is called. */
   maxUnsentBytes = Infinity;
+  /** Bytes, and messages, at which what was sent becomes one write. */
+  maxBatchBytes = MAX_BATCH_BYTES;
+  maxBatchMessages = MAX_BATCH_MESSAGES;
+  /** Told about everything that is read and written. */
+  meter: TrafficMeter | undefined;
   /** How long messages waited for their write to begin, and how long writes took; a sample per write, of its first message. */
   readonly writeQueueDelays = new RecentSamples();
   readonly writeDelays = new RecentSamples();
@@ -112,6 +120,7 @@ export class Connection implements RecordSink {
 
   #out: Uint8Array = new Uint8Array(1024);
   #outLength = 0;
+  #outMessages = 0;
   #flushQueued = false;
   #firstQueuedMs = 0;
   #lastQueuedMs: number;
@@ -148,6 +157,7 @@ export class Connection implements RecordSink {
       onData: (chunk) => {
         if (this.#closed) return;
         this.counters.reads++;
+        this.meter?.socketRead();
         this.counters.bytesRead += chunk.length;
         this.#chunkAtMs = clock.nowMs();
         const before = this.#decoder.steps;
@@ -216,7 +226,8 @@ export class Connection implements RecordSink {
     }
     this.counters.messagesWritten++;
     this.counters.bytesWritten += length + 4;
-    if (this.#outLength >= MAX_BATCH_BYTES) {
+    this.meter?.written(type, message.length);
+    if (this.#outLength >= this.maxBatchBytes || ++this.#outMessages >= this.maxBatchMessages) {
       if (this.#writing) this.#keepBatch();
       else this.#hand();
     } else if (!this.#flushQueued) {
@@ -250,7 +261,9 @@ export class Connection implements RecordSink {
 
   #write(bytes: Uint8Array, last: number, firstQueuedMs: number, lastQueuedMs: number): void {
     this.#handedMs = this.#clock.nowMs();
-    this.writeQueueDelays.add(this.#handedMs, this.#handedMs - firstQueuedMs);
+    const queuedMs = this.#handedMs - firstQueuedMs;
+    this.writeQueueDelays.add(this.#handedMs, queuedMs);
+    this.meter?.socketWrite(queuedMs);
     this.lastHandedMs = lastQueuedMs;
     this.#handedBytes = bytes.length;
     this.#handedLast = last;
@@ -268,7 +281,7 @@ export class Connection implements RecordSink {
 
   #takeOut(): Uint8Array {
     const length = this.#outLength;
-    this.#outLength = 0;
+    this.#outLength = this.#outMessages = 0;
     if (length <= KEPT_BUFFER_BYTES) return this.#out.slice(0, length);
     const bytes = this.#out.subarray(0, length);
     this.#out = new Uint8Array(KEPT_BUFFER_BYTES);
@@ -280,6 +293,7 @@ export class Connection implements RecordSink {
     this.#handedBytes = 0;
     const nowMs = this.lastWriteMs = this.#clock.nowMs();
     this.writeDelays.add(nowMs, nowMs - this.#handedMs);
+    this.meter?.socketWritten(nowMs - this.#handedMs);
     if (!this.#closed) this.#handlers.onWritten?.(this.#handedLast);
     if (this.#outLength > 0 || this.#batches.length > 0) this.#hand();
     else if (!this.#closed) this.#onFlushed?.();

@@ -12,6 +12,7 @@ import {
   MAX_CLASSIC_TX_BYTES,
 } from "../base/flow_limits.ts";
 import type { ScpQueueRules } from "./scp_queue.ts";
+import { QUEUE_NAMES, type QueueName, type TrafficMeter } from "./traffic_meter.ts";
 
 export {
   automaticFloodBytes,
@@ -83,7 +84,7 @@ const TOTAL_RESERVE_BYTES = 16 * 1024 * 1024 + 4;
 /** A queue's gone head is cut off once it is this long. */
 const COMPACT_ABOVE = 64;
 
-/** The queues, in the order they are served. */
+/** The queues, in the order they are served: that of {@link QUEUE_NAMES}. */
 const SCP = 0, TRANSACTION = 1, DEMAND = 2, ADVERT = 3;
 
 /**
@@ -140,6 +141,8 @@ export class FlowControl {
   #blockedSinceMs: number | undefined;
   /** Made for the first message: most connections end without one. BOUNDED: by the limits; SCP messages also by their slots. */
   #queues: readonly Queue[] = NO_QUEUES;
+  /** Told how long messages waited. */
+  meter: TrafficMeter | undefined;
   /** Transactions that were too large to be queued. */
   oversized = 0;
   /** SCP messages that a newer statement replaced while they waited. Not among {@link discarded}. */
@@ -329,7 +332,9 @@ export class FlowControl {
         this.#creditMessages--;
         this.#creditBytes -= message.length;
         if (message.length > queue.longestSent) queue.longestSent = message.length;
-        queue.delays.add(nowMs, nowMs - queue.stamps[queue.sent]);
+        const waitedMs = nowMs - queue.stamps[queue.sent];
+        queue.delays.add(nowMs, waitedMs);
+        this.meter?.queueDelay(QUEUE_NAMES[at], waitedMs);
         queue.stamps[queue.sent++] = number++;
         send(message);
       }
@@ -368,6 +373,13 @@ export class FlowControl {
     let sum = 0;
     for (const queue of this.#queues) sum += queue.messages.length - queue.sent;
     return sum;
+  }
+
+  /** The same by queue. */
+  get queuedByQueue(): Record<QueueName, number> {
+    const waiting = (at: number) =>
+      this.#queues.length === 0 ? 0 : this.#queues[at].messages.length - this.#queues[at].sent;
+    return { scp: waiting(SCP), txs: waiting(TRANSACTION), demand: waiting(DEMAND), advert: waiting(ADVERT) };
   }
 
   /** Messages handed to the writer that the system has not taken. */

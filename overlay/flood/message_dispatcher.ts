@@ -102,6 +102,8 @@ export interface DispatcherCounts {
   unwanted: number;
   /** Transaction sets and quorum sets asked for. */
   asked: number;
+  /** Times a search went on to the next peer. */
+  retries: number;
   /** DONT_HAVE that moved a search on. */
   dontHaveReceived: number;
   /** SCP messages handed on. */
@@ -135,6 +137,7 @@ export class MessageDispatcher {
     overLimit: 0,
     unwanted: 0,
     asked: 0,
+    retries: 0,
     dontHaveReceived: 0,
     envelopes: 0,
     discarded: 0,
@@ -155,6 +158,7 @@ export class MessageDispatcher {
           this.counts.asked++;
           peer.send(question(hashBytes(hash)));
         },
+        onRetry: () => void this.counts.retries++,
         process: (envelope) => this.#advance(envelope),
       });
     this.#quorumSetFetcher = fetcher((qSetHash) => encodeMessage({ type: "getScpQuorumset", qSetHash }));

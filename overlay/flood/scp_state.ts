@@ -21,8 +21,8 @@ export const LEDGER_VALIDITY_BRACKET = 100;
 /** How far ahead of our clock a close time may be. Source: stellar-core Herder.cpp MAX_TIME_SLIP_SECONDS. */
 export const MAX_TIME_SLIP_SECONDS = 60;
 
-/** Slots held while nobody knows where the network is; as many as the range has afterwards. */
-const MAX_SLOTS = REMEMBERED_LEDGERS + 1 + LEDGER_VALIDITY_BRACKET + 1;
+/** Slots held beyond the remembered ones: the next, those ahead, and the checkpoint's. */
+const MORE_SLOTS = 1 + LEDGER_VALIDITY_BRACKET + 1;
 /** Nodes heard about one slot. Pubnet has about a hundred validators. Upstream's bound is its transitive quorum. */
 const MAX_NODES_PER_SLOT = 2000;
 /** Nodes counted when the current slot is looked for. */
@@ -68,6 +68,8 @@ export interface ScpStateOptions {
   trusts?(nodeId: Uint8Array): boolean;
   /** The network is known to be at `slot`: higher than ever before. */
   onTracking?(slot: number): void;
+  /** Ledgers whose statements are kept. Default {@link REMEMBERED_LEDGERS}. Source: stellar-core MAX_SLOTS_TO_REMEMBER. */
+  slotsToRemember?: number;
   /** Default 32 MiB of messages. */
   maxBytes?: number;
   /** Default 2,000. */
@@ -88,9 +90,10 @@ interface Slot {
 /** See the head of this file. */
 export class ScpState {
   readonly #options: ScpStateOptions;
+  readonly #remembered: number;
   readonly #maxBytes: number;
   readonly #maxNodesPerSlot: number;
-  /** BOUNDED: {@link range}, or {@link MAX_SLOTS} without one; `maxBytes`. */
+  /** BOUNDED: {@link range}, or as many while nobody knows where the network is; `maxBytes`. */
   readonly #slots = new Map<number, Slot>();
   #bytes = 0;
   /** Highest slot each node externalized and spoke about. BOUNDED: {@link MAX_NODES}, and by the slots remembered. */
@@ -104,6 +107,7 @@ export class ScpState {
 
   constructor(options: ScpStateOptions) {
     this.#options = options;
+    this.#remembered = options.slotsToRemember ?? REMEMBERED_LEDGERS;
     this.#maxBytes = options.maxBytes ?? MAX_BYTES;
     this.#maxNodesPerSlot = options.maxNodesPerSlot ?? MAX_NODES_PER_SLOT;
   }
@@ -116,7 +120,7 @@ export class ScpState {
   /** Slots whose statements are taken and kept; all of them while the network's slot is not known. */
   get range(): SlotRange {
     if (this.#tracking === undefined) return {};
-    const min = Math.max(1, this.#tracking - REMEMBERED_LEDGERS + 1);
+    const min = Math.max(1, this.#tracking - this.#remembered + 1);
     return { min, max: this.#tracking + 1 + LEDGER_VALIDITY_BRACKET, keep: checkpointStart(this.#tracking) };
   }
 
@@ -196,7 +200,7 @@ export class ScpState {
     if (!inSlotRange(slot, this.range) || !this.#hasRoom(slot, node, pledges, message.length)) return false;
     let entry = this.#slots.get(slot);
     if (entry === undefined) {
-      if (this.#slots.size >= MAX_SLOTS) this.#evictSlot();
+      if (this.#slots.size >= this.#remembered + MORE_SLOTS) this.#evictSlot();
       this.#slots.set(slot, entry = { nominations: new Map(), ballots: new Map() });
     }
     const held = pledges.type === "nominate" ? entry.nominations : entry.ballots;
@@ -218,7 +222,7 @@ export class ScpState {
   stateFrom(from: number): { now: Uint8Array[]; later: Uint8Array[] } {
     const tracking = this.#tracking;
     const checkpoint = tracking === undefined ? undefined : checkpointStart(tracking);
-    const delayed = tracking !== undefined && checkpoint! < Math.max(1, tracking - REMEMBERED_LEDGERS);
+    const delayed = tracking !== undefined && checkpoint! < Math.max(1, tracking - this.#remembered);
     const slots = [...this.#slots.keys()].filter((slot) => slot >= from && !(delayed && slot === checkpoint))
       .sort((a, b) => a - b).slice(0, LEDGER_VALIDITY_BRACKET);
     return {

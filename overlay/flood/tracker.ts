@@ -41,6 +41,8 @@ export interface TrackerContext<P extends FetchPeer> {
   knownBy(id: FloodId): ReadonlySet<string>;
   /** Sends the question. */
   ask(peer: P, hash: HashText): void;
+  /** The peer asked last did not bring the item, and the search goes on. Source: stellar-core metric overlay.item-fetcher.next-peer. */
+  onRetry?(): void;
 }
 
 /** Slots whose envelopes still count: `min` to `max`, and `keep` in any case. */
@@ -155,6 +157,7 @@ export class Tracker<E extends WaitingEnvelope, P extends FetchPeer> {
   /** Asks the next peer now and sets the timer for the one after. Source: stellar-core Tracker.cpp tryNextPeer. */
   tryNextPeer(): void {
     const { clock, random } = this.#context;
+    if (this.#lastAsked !== undefined) this.#context.onRetry?.();
     this.#lastAsked = undefined;
     const peers = [...this.#context.peers()];
     const holders = this.#holders(peers);

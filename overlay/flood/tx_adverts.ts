@@ -15,6 +15,9 @@ export interface TxFloodLimits {
   sorobanLedgerMaxTxCount: number;
   /** Expected time between ledgers. */
   closeTimeMs: number;
+  /** Share of `maxTxSetSizeOps`, and of `sorobanLedgerMaxTxCount`, advertised per ledger; 1 when absent. FLOOD_OP_RATE_PER_LEDGER, FLOOD_SOROBAN_RATE_PER_LEDGER. */
+  floodOpRate?: number;
+  floodSorobanRate?: number;
 }
 
 /** Pubnet's usual values, for a node that follows no ledger. */
@@ -38,9 +41,11 @@ export function hashesPerPeriod(perLedger: number, periodMs: number, closeTimeMs
   return Math.min(MAX_TX_HASHES, Math.max(1, most));
 }
 
-/** Most hashes in one advert. Source: stellar-core TxAdverts.cpp getMaxAdvertSize, both flood rates being 1.0. */
+/** Most hashes in one advert. Source: stellar-core TxAdverts.cpp getMaxAdvertSize. */
 export function maxAdvertSize(limits: TxFloodLimits, periodMs = FLOOD_ADVERT_PERIOD_MS): number {
-  return hashesPerPeriod(limits.maxTxSetSizeOps + limits.sorobanLedgerMaxTxCount, periodMs, limits.closeTimeMs);
+  const ops = Math.floor((limits.floodOpRate ?? 1) * limits.maxTxSetSizeOps);
+  const soroban = Math.floor((limits.floodSorobanRate ?? 1) * limits.sorobanLedgerMaxTxCount);
+  return hashesPerPeriod(ops + soroban, periodMs, limits.closeTimeMs);
 }
 
 /** What {@link TxAdverts} is made of. */

@@ -1,43 +1,55 @@
 /**
  * The node: listens, dials, admits, floods, fetches, answers, and hands messages to the program that embeds it. Wiring only:
- * each decision is made in a module of its own. Source: stellar-core OverlayManagerImpl.cpp, Peer.cpp; peers.md, flooding.md.
+ * each decision is made in a module of its own. Source: stellar-core OverlayManagerImpl.cpp; peers.md, flooding.md.
  */
-import type { DropOrder } from "../auth/handshake.ts";
 import { toHex } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
-import { flowControlLimits, type OverlayConfig, tickMs } from "../base/config.ts";
-import type { Failure } from "../base/errors.ts";
-import { formatAddress, kindOfIp, type PeerAddress, wireOfAddress } from "../base/peer_address.ts";
-import type { Random } from "../base/random.ts";
+import { type OverlayConfig, tickMs } from "../base/config.ts";
+import { OverlayError } from "../base/errors.ts";
+import { formatAddress, type PeerAddress } from "../base/peer_address.ts";
+import { type Random, shuffle } from "../base/random.ts";
 import { ScpQueueRules } from "../connection/scp_queue.ts";
-import { encodeNodeId } from "../crypto/strkey.ts";
-import { BanManager } from "../db/ban_manager.ts";
+import { type Ban, BanManager } from "../db/ban_manager.ts";
 import type { Database } from "../db/database.ts";
 import { PeerManager, REALLY_DEAD_NUM_FAILURES_CUTOFF } from "../db/peer_manager.ts";
 import { dialQuery, type PeerType, RandomPeerSource } from "../db/random_peer_source.ts";
-import { Floodgate, type FloodId, floodIdOf } from "../flood/floodgate.ts";
-import { MessageDispatcher } from "../flood/message_dispatcher.ts";
+import type { Floodgate } from "../flood/floodgate.ts";
+import { floodIdOf } from "../flood/floodgate.ts";
+import type { MessageDispatcher } from "../flood/message_dispatcher.ts";
 import { isNewerScpMessage } from "../flood/scp_statements.ts";
-import { ScpState } from "../flood/scp_state.ts";
-import { transactionHash, TransactionPool } from "../flood/transaction_pool.ts";
-import { TxAdverts, type TxFloodLimits } from "../flood/tx_adverts.ts";
-import { TxDemandsManager } from "../flood/tx_demands.ts";
+import type { ScpState } from "../flood/scp_state.ts";
+import type { TransactionPool } from "../flood/transaction_pool.ts";
+import type { TxDemandsManager } from "../flood/tx_demands.ts";
 import { OverlayMetrics } from "../metrics/overlay_metrics.ts";
 import { LocalNode } from "../peer/local_node.ts";
-import { type Drop, Peer, type PeerHandlers } from "../peer/peer.ts";
-import type { Listener, Resolver, Socket, Transport } from "../transport/transport.ts";
-import {
-  encodeMessage,
-  messageEnumName,
-  MessageType,
-  type ReceivedMessage,
-  type StellarMessage,
-} from "../wire/messages.ts";
-import type { WireAddress } from "../wire/types.ts";
-import { acceptDial, acceptPending, admit, PreferredPeers } from "./admission.ts";
+import type { Drop } from "../peer/peer.ts";
+import type { Resolver, Transport } from "../transport/transport.ts";
+import { messageEnumName, type ReceivedMessage, type StellarMessage } from "../wire/messages.ts";
+import { PreferredPeers } from "./admission.ts";
+import { BanWatch } from "./ban_watch.ts";
 import { planTick } from "./dial_plan.ts";
+import { changeLedgerLimits, initialLedgerLimits, largestTransaction, type LedgerChanges } from "./ledger_limits.ts";
+import { MessageFlow } from "./message_flow.ts";
+import { collectFrom, PeerTotals, trafficMeter } from "./node_metrics.ts";
+import type { OverlayContext } from "./overlay_context.ts";
+import type { OverlayEvent } from "./overlay_event.ts";
+import { PeerDoor } from "./peer_door.ts";
+import { type AuthenticatedPeer, PeerLists } from "./peer_lists.ts";
+import { dropAs, peerHandlers } from "./peer_owner.ts";
 import { PeerResolution, type ResolvedPeers } from "./peer_resolution.ts";
-import { type SubscribeOptions, Subscription } from "./subscription.ts";
+import {
+  type CorePeersJson,
+  corePeersJson,
+  type PeerSnapshot,
+  pendingOf,
+  type PendingPeerSnapshot,
+  snapshotOf,
+} from "./peer_snapshot.ts";
+import type { SubscribeOptions, Subscription } from "./subscription.ts";
+import { SyncWatch } from "./sync_watch.ts";
+
+export type { OverlayEvent } from "./overlay_event.ts";
+export type { PeerSnapshot } from "./peer_snapshot.ts";
 
 /** What a node is made of. */
 export interface OverlayManagerOptions {
@@ -53,52 +65,31 @@ export interface OverlayManagerOptions {
   seed?: Uint8Array;
   /** 32-byte Curve25519 secret; random when absent. */
   x25519Secret?: Uint8Array;
-  /** Whose SCP messages count; everybody's when absent. `G...` */
+  /** Whose SCP messages count; everybody's when absent. 32 bytes. */
   trusts?: (nodeId: Uint8Array) => boolean;
-  /** Told about events that people want in a log. */
+  /** Whether a TRANSACTION message of a peer is kept and offered to others; all are when absent. */
+  acceptTransaction?: (message: Uint8Array) => boolean;
+  /** Told about events that people want in a log. It must not throw. */
   log?: (event: OverlayEvent) => void;
 }
 
-/** Something worth a line in a log. */
-export type OverlayEvent =
-  | { event: "listening"; address: string }
-  | { event: "dialing"; address: string; reason: string }
-  | { event: "dialFailed"; address: string; failure: Failure }
-  | { event: "authenticated"; address: string; nodeId: string; role: Peer["role"]; versionStr: string }
-  | { event: "dropped"; address: string; nodeId: string | undefined; by: Drop["by"]; reason: string; failure: Failure }
-  | { event: "refused"; address: string; reason: string }
-  | { event: "resolveFailed"; address: string; failure: Failure };
-
-/** A peer as it stands. Times in ms. */
-export interface PeerSnapshot {
-  nodeId: string;
-  address: string;
-  role: Peer["role"];
-  versionStr: string;
-  overlayVersion: number;
-  connectedMs: number;
-  latencyMs: number | undefined;
-  messagesRead: number;
-  messagesWritten: number;
-  bytesRead: number;
-  bytesWritten: number;
+/** What a part that is built on the node hears, the survey for one. Every method is optional and must not throw. */
+export interface PeerObserver {
+  /** A peer was admitted. */
+  onAuthenticated?(peer: AuthenticatedPeer): void;
+  /** An admitted peer is gone; nothing of it follows. */
+  onDropped?(peer: AuthenticatedPeer, drop: Drop): void;
+  /** The node's tick, every three seconds from the start delay on. */
+  onTick?(nowMs: number): void;
 }
 
-/** Addresses offered in PEERS. Source: stellar-core Peer.cpp sendPeers. */
-const PEERS_TO_SEND = 50;
-/** Own messages that went out before a stop, ms. */
+/** Peers asked for SCP state while out of sync. Source: stellar-core HerderImpl.cpp getMoreSCPState. */
+const RECOVERY_PEERS = 2;
+/** How long goodbyes may take to leave, and how long they are given to travel, ms. */
+const MAX_GOODBYE_MS = 1000;
 const GOODBYE_MS = 50;
-
-/** What the node keeps per connection. */
-interface Member {
-  readonly peer: Peer;
-  readonly nodeId: string;
-  readonly address: PeerAddress;
-  readonly preferred: boolean;
-  readonly adverts: TxAdverts;
-  readonly send: (message: Uint8Array) => boolean;
-  readonly latencyMs: number | undefined;
-}
+/** Least time between two events about a failing database, ms. */
+const DATABASE_EVENT_MS = 60_000;
 
 /** See the head of this file. */
 export class OverlayManager {
@@ -106,42 +97,32 @@ export class OverlayManager {
   readonly local: LocalNode;
   readonly peerManager: PeerManager;
   readonly banManager: BanManager;
-  readonly floodgate = new Floodgate();
-  readonly scp: ScpState;
-  readonly dispatcher: MessageDispatcher;
-  readonly transactions = new TransactionPool();
-  readonly demands: TxDemandsManager;
   readonly metrics: OverlayMetrics;
   readonly #options: OverlayManagerOptions;
   readonly #clock: Clock;
-  readonly #limits: TxFloodLimits;
-  readonly #preferred: PreferredPeers;
+  readonly #context: OverlayContext;
+  readonly #lists = new PeerLists();
+  readonly #door: PeerDoor;
+  readonly #flow: MessageFlow;
+  readonly #totals: PeerTotals;
   readonly #scpQueue: ScpQueueRules;
   readonly #resolution: PeerResolution;
   readonly #sources: Record<PeerType, RandomPeerSource>;
-  /** Authenticated peers by node id. BOUNDED: by the configured targets. */
-  readonly #inbound = new Map<string, Member>();
-  readonly #outbound = new Map<string, Member>();
-  /** Connections before admission, and what is known of them. BOUNDED: by the pending slots. */
-  readonly #pending = new Map<Peer, { address: PeerAddress | undefined }>();
-  /** Dials under way, by address. BOUNDED: by the pending slots. */
-  readonly #dialing = new Map<string, () => void>();
-  /** Inbound connections whose socket has not closed. */
-  #liveInbound = 0;
-  readonly #subscriptions = new Set<Subscription>();
-  #listener: Listener | undefined;
+  readonly #sync: SyncWatch;
+  readonly #bans: BanWatch;
+  /** BOUNDED: by the parts that are built on the node. */
+  readonly #observers = new Set<PeerObserver>();
   #tick: Timer | undefined;
   #start: Timer | undefined;
   #outOfSyncSinceMs: number | undefined;
-  #trackedAtMs: number;
-  #stopping = false;
+  #databaseFailedMs = -Infinity;
+  #stopped: Promise<void> | undefined;
 
   constructor(options: OverlayManagerOptions) {
-    const { config, clock, random, database } = options;
+    const { config, clock, random, database, transport } = options;
     this.#options = options;
     this.config = config;
     this.#clock = clock;
-    this.#trackedAtMs = clock.nowMs();
     const { ledgerVersion, overlayVersion, overlayMinVersion, versionStr } = config;
     this.local = new LocalNode({
       passphrase: config.networkPassphrase,
@@ -163,91 +144,171 @@ export class OverlayManager {
       allowLoopback: config.allowLoopback,
     });
     this.banManager = new BanManager(database, { clock });
-    this.#preferred = new PreferredPeers(config.preferredPeerKeys);
+    this.metrics = new OverlayMetrics({ clock, typeName: messageEnumName, version: versionStr });
+    this.#context = {
+      config,
+      clock,
+      random,
+      transport,
+      local: this.local,
+      peerManager: this.peerManager,
+      banManager: this.banManager,
+      metrics: this.metrics,
+      ledger: initialLedgerLimits(config),
+      lists: this.#lists,
+      preferred: new PreferredPeers(config.preferredPeerKeys),
+      stopping: false,
+      log: (event) => options.log?.(event),
+      stored: (act) => this.#stored(act),
+    };
     this.#scpQueue = new ScpQueueRules(isNewerScpMessage, { slotsToRemember: config.maxSlotsToRemember });
     this.#resolution = new PeerResolution({ clock, resolver: options.resolver, config });
     const source = (type: PeerType) => new RandomPeerSource(this.peerManager, dialQuery(type));
     this.#sources = { inbound: source("inbound"), outbound: source("outbound"), preferred: source("preferred") };
-    const { maxTxSetSizeOps, sorobanLedgerMaxTxCount, closeTimeMs } = config;
-    this.#limits = { maxTxSetSizeOps, sorobanLedgerMaxTxCount, closeTimeMs };
-    this.metrics = new OverlayMetrics({ clock, typeName: messageEnumName, version: versionStr });
-    this.scp = new ScpState({
-      clock,
-      networkId: this.local.networkId,
-      ownNodeId: this.local.nodeId,
+    this.#flow = new MessageFlow(this.#context, {
       trusts: options.trusts,
-      onTracking: (slot) => this.#onTracking(slot),
-    });
-    this.dispatcher = new MessageDispatcher({
-      clock,
-      random,
-      scp: this.scp,
-      peers: () => this.#members(),
-      knownBy: (id) => this.floodgate.knownBy(id),
-      ledger: { closeTimeMs, protocolVersion: ledgerVersion },
-      // A watcher has no use for transaction sets, and without its own herder neither has a relay.
-      fetchItems: config.isValidator,
-      events: {
-        onEnvelope: (envelope) => this.#relay(envelope.id, envelope.message),
-        onDiscarded: (id) => this.floodgate.forget(id),
+      acceptTransaction: options.acceptTransaction,
+      onTracking: (slot) => {
+        this.#scpQueue.track(slot);
+        this.#sync.ledger();
       },
     });
-    this.demands = new TxDemandsManager({
+    this.#sync = new SyncWatch({
       clock,
-      random,
-      limits: this.#limits,
-      transactions: this.transactions,
-      peers: () => this.#members(),
-      periodMs: config.floodDemandPeriodMs,
-      backoffMs: config.floodDemandBackoffMs,
+      config,
+      events: {
+        onLost: (silentMs) => this.#log({ event: "syncLost", ledgerSeq: this.ledgerSeq, silentMs }),
+        onRecover: () => this.#recover(),
+        onGained: (outOfSyncMs) => this.#log({ event: "syncGained", ledgerSeq: this.ledgerSeq!, outOfSyncMs }),
+      },
     });
+    this.#bans = new BanWatch({
+      clock,
+      banManager: this.banManager,
+      shared: database.path !== ":memory:",
+      onBanned: (ban) => this.#onBanned(ban),
+      onUnbanned: (nodeId, expired) => this.#log({ event: "unbanned", nodeId, expired }),
+      onError: (error) => this.#onStoreFailed(error),
+    });
+    this.#totals = new PeerTotals(this.#lists);
+    collectFrom(this.metrics, {
+      lists: this.#lists,
+      flow: this.#flow,
+      totals: this.#totals,
+      inSync: () => !this.#sync.outOfSync && this.ledgerSeq !== undefined,
+    });
+    this.#door = new PeerDoor(this.#context, {
+      handlers: peerHandlers(this.#context, {
+        onMessage: (peer, message) => this.#flow.receive(peer, message),
+        onAuthenticated: (member) => {
+          this.#sync.connected();
+          for (const observer of this.#observers) observer.onAuthenticated?.(member);
+        },
+        onDropped: (peer, member, drop) => {
+          if (member === undefined) return;
+          this.#totals.ended(peer);
+          if (this.#lists.size === 0) this.#sync.alone();
+          for (const observer of this.#observers) observer.onDropped?.(member, drop);
+        },
+      }),
+      meter: trafficMeter(this.metrics),
+      scpQueue: this.#scpQueue,
+      scpStateFrom: () => this.scp.range.min ?? 0,
+    });
+  }
+
+  /** Who has which flooded message. */
+  get floodgate(): Floodgate {
+    return this.#flow.floodgate;
+  }
+
+  /** What validators said lately. A program that follows the ledger itself calls `scp.track`. */
+  get scp(): ScpState {
+    return this.#flow.scp;
+  }
+
+  /** Queries and fetching. */
+  get dispatcher(): MessageDispatcher {
+    return this.#flow.dispatcher;
+  }
+
+  /** What demands are answered from. */
+  get transactions(): TransactionPool {
+    return this.#flow.transactions;
+  }
+
+  /** Which transaction is demanded from whom. */
+  get demands(): TxDemandsManager {
+    return this.#flow.demands;
   }
 
   // ---- Life ----
 
-  /** Opens the door at once and begins to dial after the start delay. @throws OverlayError `port_in_use`, `connect_failed` */
+  /**
+   * Opens the door at once and begins to dial after the start delay. When it fails, the node is stopped and nothing is open,
+   * the database neither. @throws OverlayError `port_in_use`, `connect_failed`
+   */
   async start(): Promise<void> {
     const { config } = this;
-    if (config.runStandalone) return;
-    if (!config.noListen) {
-      const at = { host: config.listeningHost, port: config.listeningPort };
-      this.#listener = await this.#options.transport.listen(at, (socket) => this.#accept(socket));
-      this.#log({ event: "listening", address: formatAddress(this.#listener.address) });
+    if (config.runStandalone || this.#context.stopping) return;
+    try {
+      if (!config.noListen) await this.#door.open();
+    } catch (error) {
+      await this.stop();
+      throw error;
     }
-    if (config.isValidator || this.#relaysTransactions) this.demands.start();
+    if (this.#context.stopping) return;
+    this.#flow.start();
+    this.#bans.start();
     this.#start = this.#clock.setTimer(config.startDelayMs, () => void this.#begin());
   }
 
   /** Where the door is; undefined without one. */
   get listening(): PeerAddress | undefined {
-    return this.#listener?.address;
+    return this.#door.address;
   }
 
-  /** Says goodbye to everybody, ends all subscriptions and closes the database. */
-  async stop(): Promise<void> {
-    if (this.#stopping) return;
-    this.#stopping = true;
+  /**
+   * Says goodbye to everybody, ends all subscriptions and closes the database. When the promise resolves, no timer runs and no
+   * socket is open. At any time, also while the node starts; again gives the same promise.
+   */
+  stop(): Promise<void> {
+    return this.#stopped ??= this.#stop();
+  }
+
+  async #stop(): Promise<void> {
+    this.#context.stopping = true;
+    this.#log({ event: "stopping" });
     this.#start?.cancel();
     this.#tick?.cancel();
     this.#resolution[Symbol.dispose]();
-    for (const cancel of this.#dialing.values()) cancel();
-    this.#dialing.clear();
-    const closing = this.#listener?.close();
-    for (const peer of [...this.#pending.keys(), ...[...this.#members()].map((member) => member.peer)]) {
+    this.#sync.close();
+    this.#bans.close();
+    // Before the peers go: nothing is delivered from here on.
+    this.#flow.close();
+    const closed = this.#door.close();
+    const { pending, closing } = this.#lists;
+    for (const peer of [...pending.keys(), ...[...this.#lists.members()].map((member) => member.peer)]) {
       peer.sendErrorAndDrop("ERR_MISC", "shutdown");
     }
-    this.demands.close();
-    this.dispatcher.close();
-    for (const subscription of [...this.#subscriptions]) subscription.close();
-    await new Promise<void>((resolve) => void this.#clock.setTimer(GOODBYE_MS, resolve));
-    await closing;
+    const untilMs = this.#clock.nowMs() + MAX_GOODBYE_MS;
+    do {
+      await new Promise<void>((resolve) => void this.#clock.setTimer(GOODBYE_MS, resolve));
+    } while (this.#clock.nowMs() < untilMs && [...closing.keys()].some((peer) => peer.connection.unsentBytes > 0));
+    for (const [peer, timer] of closing) {
+      timer.cancel();
+      peer.destroy();
+    }
+    closing.clear();
+    await closed;
     this.#options.database.close();
   }
 
   async #begin(): Promise<void> {
-    this.#storeResolved(await this.#resolution.resolve(), true);
-    if (this.#stopping) return;
-    this.peerManager.removePeersWithManyFailures(REALLY_DEAD_NUM_FAILURES_CUTOFF);
+    const resolved = await this.#resolution.resolve();
+    if (this.#context.stopping) return;
+    this.#storeResolved(resolved, true);
+    this.#stored(() => this.peerManager.removePeersWithManyFailures(REALLY_DEAD_NUM_FAILURES_CUTOFF));
     this.#resolution.trigger();
     this.#onTick();
   }
@@ -257,438 +318,243 @@ export class OverlayManager {
     for (const { peer, failure } of peers.failures) {
       this.#log({ event: "resolveFailed", address: formatAddress(peer), failure });
     }
-    this.peerManager.storeConfigPeers(peers, { startup });
-    this.#preferred.setAddresses(peers.preferred);
+    this.#stored(() => this.peerManager.storeConfigPeers(peers, { startup }));
+    this.#context.preferred.setAddresses(peers.preferred);
   }
 
   #onTick(): void {
-    if (this.#stopping) return;
+    if (this.#context.stopping) return;
     const resolved = this.#resolution.take();
     if (resolved !== undefined) this.#storeResolved(resolved, false);
-    this.banManager.refresh();
     this.metrics.tick();
-    if (!this.config.noDial) {
-      const plan = planTick(
-        {
-          nowMs: this.#clock.nowMs(),
-          tracking: this.isTracking,
-          outOfSyncSinceMs: this.#outOfSyncSinceMs,
-          pendingOutbound: this.#pendingOf("weCalledRemote"),
-          outbound: [...this.#outbound.values()],
-          authenticatedInbound: this.#inbound.size,
-        },
-        this.config,
-        {
-          random: this.#options.random,
-          randomPeers: (type, size, keep) => this.#sources[type].getRandomPeers(size, keep),
-          connectionAt: (address) => this.#connectionAt(address),
-        },
-      );
-      this.#outOfSyncSinceMs = plan.outOfSyncSinceMs;
-      for (const step of plan.steps) {
-        if (step.do === "dial") this.#dial(step.address, step.reason);
-        else this.#drop(step.peer.peer, step.drop);
-      }
-    }
+    if (!this.config.noDial) this.#stored(() => this.#dialAsPlanned());
+    for (const observer of this.#observers) observer.onTick?.(this.#clock.nowMs());
     this.#tick = this.#clock.setTimer(tickMs(this.config), () => this.#onTick());
   }
 
-  /** Whether a ledger was seen lately. A node that never heard of one has nothing to lose track of. */
-  get isTracking(): boolean {
-    return this.scp.tracking === undefined || this.#clock.nowMs() - this.#trackedAtMs < this.config.consensusStuckMs;
+  #dialAsPlanned(): void {
+    const plan = planTick(
+      {
+        nowMs: this.#clock.nowMs(),
+        tracking: this.isTracking,
+        outOfSyncSinceMs: this.#outOfSyncSinceMs,
+        pendingOutbound: this.#lists.pendingOf("weCalledRemote"),
+        outbound: [...this.#lists.outbound.values()],
+        authenticatedInbound: this.#lists.inbound.size,
+      },
+      this.config,
+      {
+        random: this.#options.random,
+        randomPeers: (type, size, keep) => this.#sources[type].getRandomPeers(size, keep),
+        connectionAt: (address) => this.#lists.connectionAt(address),
+      },
+    );
+    this.#outOfSyncSinceMs = plan.outOfSyncSinceMs;
+    for (const step of plan.steps) {
+      if (step.do === "dial") this.#door.dial(step.address, step.reason);
+      else dropAs(step.peer.peer, step.drop);
+    }
   }
 
-  #onTracking(slot: number): void {
-    this.#trackedAtMs = this.#clock.nowMs();
-    this.#scpQueue.track(slot);
-    this.dispatcher.slotsChanged();
-    this.transactions.ledgerClosed(slot);
-    const oldest = slot - this.config.maxSlotsToRemember + 1;
-    this.floodgate.clearBelow(oldest);
-    for (const member of this.#members()) member.adverts.clearBelow(oldest);
+  // ---- The network's state ----
+
+  /** The last ledger the network is known to have closed; undefined while unknown. */
+  get ledgerSeq(): number | undefined {
+    return this.scp.tracking;
+  }
+
+  /**
+   * Whether a ledger was seen lately. A node that never heard of one has nothing to lose track of: it asks for SCP state, but
+   * lets no peer go for it.
+   */
+  get isTracking(): boolean {
+    return this.ledgerSeq === undefined || !this.#sync.outOfSync;
+  }
+
+  /** Whether the node, though it has or had peers, heard of no new ledger for `consensusStuckMs`. */
+  get outOfSync(): boolean {
+    return this.#sync.outOfSync;
+  }
+
+  /** Source: stellar-core HerderImpl.cpp outOfSyncRecovery. */
+  #recover(): void {
+    this.#flow.rebroadcast();
+    this.requestScpState(this.scp.range.min ?? 0, { peers: RECOVERY_PEERS });
+  }
+
+  /**
+   * Tells what the last closed ledger decides. It reaches every peer at once: a larger transaction is granted to all, queues,
+   * adverts, demands and query windows follow at their next use. A decrease takes no credit back.
+   * Source: stellar-core HerderImpl.cpp maybeHandleUpgrade. @throws OverlayError `invalid_argument`
+   */
+  setLedger(changes: LedgerChanges): void {
+    const { ledger } = this.#context;
+    if (!changeLedgerLimits(ledger, changes)) return;
+    const largest = largestTransaction(ledger);
+    for (const peer of [...this.#lists.pending.keys(), ...[...this.#lists.members()].map((member) => member.peer)]) {
+      peer.flowControl.setQueueLimit(ledger.maxTxSetSizeOps);
+      peer.setMaxTransactionBytes(largest);
+    }
+    this.#log({ event: "ledgerLimits", limits: { ...ledger } });
   }
 
   // ---- Connections ----
 
   /** Dials an address now, unless all pending slots are taken. Names are not resolved here. */
   connect(address: PeerAddress): boolean {
-    return this.#dial(address, "asked for");
+    return this.#door.dial(address, "asked for");
   }
 
   /** Drops a peer as an operator does. False when it is not connected. */
   disconnect(nodeId: string): boolean {
-    const member = this.#member(nodeId);
+    const member = this.#lists.member(nodeId);
     member?.peer.sendErrorAndDrop("ERR_MISC", "dropped by user");
     return member !== undefined;
   }
 
-  /** Keeps a node out from its next HELLO on, and drops it if it is connected. */
+  /**
+   * Keeps a node out from its next HELLO on, and drops it if it is connected. `untilAt`: ms since the Unix epoch, forever
+   * when absent. @throws OverlayError `invalid_argument`, `db_failed`
+   */
   ban(nodeId: string, options: { untilAt?: number | null; reason?: string } = {}): void {
     this.banManager.ban(nodeId, options);
+    this.#bans.changed();
     this.disconnect(nodeId);
   }
 
-  /** Lets a node in again. */
+  /** Lets a node in again. False when it was not banned. @throws OverlayError `db_failed` */
   unban(nodeId: string): boolean {
-    return this.banManager.unban(nodeId);
+    const held = this.banManager.unban(nodeId);
+    this.#bans.changed();
+    return held;
+  }
+
+  /**
+   * Looks at once for bans that another process changed; without this call that happens every 500 ms. Returns whether any
+   * did. Banned peers are dropped.
+   */
+  rereadBans(): boolean {
+    return !this.#context.stopping && this.#bans.check();
+  }
+
+  #onBanned(ban: Ban): void {
+    const { nodeId, untilAt, reason } = ban;
+    this.#log({ event: "banned", nodeId, untilAt, reason });
+    this.disconnect(nodeId);
+    for (const peer of [...this.#lists.pending.keys()]) if (peer.nodeIdText === nodeId) peer.close("node is banned");
   }
 
   /** The authenticated peers, those we dialed first. */
   peers(): PeerSnapshot[] {
-    return [...this.#outbound.values(), ...this.#inbound.values()].map((member) => {
-      const { peer } = member;
-      const { messagesRead, messagesWritten, bytesRead, bytesWritten } = peer.connection.counters;
-      return {
-        nodeId: member.nodeId,
-        address: formatAddress(member.address),
-        role: peer.role,
-        versionStr: peer.hello!.versionStr,
-        overlayVersion: peer.hello!.overlayVersion,
-        connectedMs: this.#clock.nowMs() - peer.times.startedMs,
-        latencyMs: peer.latencyMs,
-        messagesRead,
-        messagesWritten,
-        bytesRead,
-        bytesWritten,
-      };
-    });
+    const nowMs = this.#clock.nowMs();
+    return [...this.#lists.members()].map((member) => snapshotOf(member, nowMs));
+  }
+
+  /** The connections that are not authenticated yet, dials included. */
+  pendingPeers(): PendingPeerSnapshot[] {
+    return pendingOf(this.#lists, this.#clock.nowMs());
+  }
+
+  /** All of them in the JSON of stellar-core's `peers?fullkeys=...&compact=...`. */
+  peersJson(options: { fullKeys?: boolean; compact?: boolean } = {}): CorePeersJson {
+    return corePeersJson({ peers: this.peers(), pending: this.pendingPeers() }, options);
   }
 
   /** How many connections there are. */
   get counts(): { inbound: number; outbound: number; pending: number } {
-    return {
-      inbound: this.#inbound.size,
-      outbound: this.#outbound.size,
-      pending: this.#pending.size + this.#dialing.size,
-    };
+    const { inbound, outbound, pending, dialing } = this.#lists;
+    return { inbound: inbound.size, outbound: outbound.size, pending: pending.size + dialing.size };
   }
 
-  /** Connections in the handshake that one side dialed; those we are still dialing count too. */
-  #pendingOf(role: Peer["role"]): number {
-    let pending = role === "weCalledRemote" ? this.#dialing.size : 0;
-    for (const peer of this.#pending.keys()) if (peer.role === role) pending++;
-    return pending;
+  /** The authenticated peers themselves, with their counters. */
+  authenticatedPeers(): AuthenticatedPeer[] {
+    return [...this.#lists.members()];
   }
 
-  #accept(socket: Socket): void {
-    const verdict = acceptPending(
-      socket.remote.host,
-      {
-        pendingInbound: this.#pendingOf("remoteCalledUs"),
-        liveInbound: this.#liveInbound,
-        authenticatedInbound: this.#inbound.size,
-        shuttingDown: this.#stopping,
-      },
-      this.config,
-      (ip) => this.#preferred.hasHost(ip),
-    );
-    if (verdict.do === "refuse") {
-      this.#log({ event: "refused", address: formatAddress(socket.remote), reason: verdict.reason });
-      socket.destroy();
-      return;
-    }
-    this.#liveInbound++;
-    this.#open("remoteCalledUs", socket, undefined);
-  }
-
-  #dial(address: PeerAddress, reason: string): boolean {
-    const text = formatAddress(address);
-    if (this.#dialing.has(text)) return false;
-    const state = { pendingOutbound: this.#pendingOf("weCalledRemote"), shuttingDown: this.#stopping };
-    if (acceptDial(state, this.config).do === "refuse") return false;
-    this.peerManager.update(address, { backoff: "increase" });
-    this.#log({ event: "dialing", address: text, reason });
-    const dialing = this.#options.transport.dial(address, { timeoutMs: this.config.connectTimeoutMs }, {
-      onConnect: (socket) => {
-        this.#dialing.delete(text);
-        this.#open("weCalledRemote", socket, address);
-      },
-      onFail: (failure) => {
-        this.#dialing.delete(text);
-        this.#log({ event: "dialFailed", address: text, failure });
-        this.peerManager.removePeersWithManyFailures(REALLY_DEAD_NUM_FAILURES_CUTOFF, address.host);
-      },
-    });
-    this.#dialing.set(text, () => dialing.cancel());
-    return true;
-  }
-
-  #open(role: Peer["role"], socket: Socket, address: PeerAddress | undefined): void {
-    const { config } = this;
-    const peer = new Peer({
-      role,
-      socket,
-      local: this.local,
-      clock: this.#clock,
-      random: this.#options.random,
-      handlers: this.#handlers,
-      settings: {
-        flowControl: { ...flowControlLimits(config) },
-        checkMs: config.checkMs,
-        authenticationTimeoutMs: config.authenticationTimeoutMs,
-        idleTimeoutMs: config.idleTimeoutMs,
-        stragglerTimeoutMs: config.stragglerTimeoutMs,
-        noCreditTimeoutMs: config.noCreditTimeoutMs,
-        closeDelayMs: config.closeDelayMs,
-        scpStateFrom: this.scp.range.min,
-        scpQueue: this.#scpQueue,
-      },
-    });
-    // A drop inside the constructor has been handled already.
-    if (peer.dropped === undefined) this.#pending.set(peer, { address });
-  }
-
-  readonly #handlers: PeerHandlers = {
-    isBanned: (nodeId) => this.banManager.banned(encodeNodeId(nodeId)) !== undefined,
-    duplicateOf: (peer, nodeId) => {
-      const text = encodeNodeId(nodeId);
-      if (this.#member(text) !== undefined) return text.slice(0, 5);
-      for (const other of this.#pending.keys()) {
-        if (other !== peer && other.state === "gotHello" && other.nodeIdText === text) return text.slice(0, 5);
-      }
-      return undefined;
-    },
-    recordAddress: (peer) => {
-      const address = { host: peer.remote.host, port: peer.hello!.listeningPort };
-      const pending = this.#pending.get(peer);
-      if (pending !== undefined) pending.address = address;
-      const preferred = this.#preferred.hasAddress(address);
-      const type = preferred ? "preferred" : peer.role === "weCalledRemote" ? "outbound" : "inbound";
-      this.peerManager.update(address, { type, preferredKnown: true });
-    },
-    peersToSend: (peer) => this.#peersFor(peer),
-    admit: (peer) => this.#admit(peer),
-    onAuthenticated: (peer) => {
-      const { host, port } = this.#addressOf(peer);
-      this.#log({
-        event: "authenticated",
-        address: formatAddress({ host, port }),
-        nodeId: peer.nodeIdText!,
-        role: peer.role,
-        versionStr: peer.hello!.versionStr,
-      });
-    },
-    onPeers: (peer, peers) => this.#onPeers(peer, peers),
-    onMessage: (peer, message) => this.#onMessage(peer, message),
-    onDropped: (peer, drop) => this.#onDropped(peer, drop),
-  };
-
-  /** Source: stellar-core Peer.cpp recvAuth, OverlayManagerImpl.cpp acceptAuthenticatedPeer. */
-  #admit(peer: Peer): DropOrder | undefined {
-    const address = this.#addressOf(peer);
-    if (peer.role === "weCalledRemote") this.peerManager.update(address, { backoff: "reset" });
-    const listed = (member: Member) => ({ nodeId: member.peer.nodeId!, address: member.address, peer: member.peer });
-    const isPreferred = (who: { nodeId: Uint8Array; address: PeerAddress }) => this.#preferred.has(who);
-    const verdict = admit(
-      { nodeId: peer.nodeId!, address, role: peer.role },
-      { inbound: [...this.#inbound.values()].map(listed), outbound: [...this.#outbound.values()].map(listed) },
-      this.config,
-      isPreferred,
-    );
-    if (verdict.do === "reject") return verdict.drop;
-    if (verdict.do === "evict") this.#drop(verdict.victim.peer, verdict.drop);
-    const member: Member = {
-      peer,
-      nodeId: peer.nodeIdText!,
-      address,
-      preferred: isPreferred({ nodeId: peer.nodeId!, address }),
-      adverts: new TxAdverts({
-        clock: this.#clock,
-        limits: this.#limits,
-        send: (message) => void peer.send(message),
-        periodMs: this.config.floodAdvertPeriodMs,
-      }),
-      send: (message) => peer.send(message),
-      get latencyMs() {
-        return peer.latencyMs;
-      },
-    };
-    this.#pending.delete(peer);
-    (peer.role === "weCalledRemote" ? this.#outbound : this.#inbound).set(member.nodeId, member);
-    return undefined;
-  }
-
-  #peersFor(peer: Peer): WireAddress[] {
-    const exclude = { host: peer.remote.host, port: peer.hello!.listeningPort };
-    const wire: WireAddress[] = [];
-    for (const address of this.peerManager.getPeersToSend(PEERS_TO_SEND, exclude)) {
-      const found = wireOfAddress(address);
-      if (found !== null) wire.push({ ...found, numFailures: 0 });
-    }
-    return wire;
-  }
-
-  /** Source: stellar-core Peer.cpp recvPeers. */
-  #onPeers(peer: Peer, peers: WireAddress[]): void {
-    for (const { ip, port } of peers) {
-      if (ip.length !== 4 || port < 1 || port > 65535) continue;
-      const address = { host: ip.join("."), port };
-      const kind = kindOfIp(address.host);
-      if (kind === "private" && !this.config.allowPrivate) continue;
-      if (kind === "loopback" && !this.config.allowLoopback) continue;
-      if (address.host === peer.remote.host && port === this.local.listeningPort) continue;
-      this.peerManager.ensureExists(address);
-    }
-  }
-
-  #onDropped(peer: Peer, drop: Drop): void {
-    if (peer.role === "remoteCalledUs") {
-      // Its socket closes within the close delay; until then it keeps its slot.
-      this.#clock.setTimer(drop.by === "remote" ? 0 : this.config.closeDelayMs, () => void this.#liveInbound--);
-    }
-    const address = this.#addressOf(peer);
-    this.#pending.delete(peer);
-    for (const list of [this.#inbound, this.#outbound]) {
-      const member = peer.nodeIdText === undefined ? undefined : list.get(peer.nodeIdText);
-      if (member?.peer !== peer) continue;
-      list.delete(member.nodeId);
-      member.adverts.close();
-    }
-    this.metrics.count(peer.role === "remoteCalledUs" ? "inboundDrops" : "outboundDrops", drop.reason);
-    const { by, reason, failure } = drop;
-    this.#log({ event: "dropped", address: formatAddress(address), nodeId: peer.nodeIdText, by, reason, failure });
-    if (!this.#stopping) this.peerManager.removePeersWithManyFailures(REALLY_DEAD_NUM_FAILURES_CUTOFF, address.host);
-  }
-
-  #drop(peer: Peer, order: DropOrder): void {
-    if (order.error === undefined) peer.close(order.reason, order.failure);
-    else peer.sendErrorAndDrop(order.error, order.reason, order.failure);
-  }
-
-  #addressOf(peer: Peer): PeerAddress {
-    const port = peer.hello?.listeningPort ?? peer.remote.port;
-    return this.#pending.get(peer)?.address ?? { host: peer.remote.host, port };
-  }
-
-  #connectionAt(address: PeerAddress): "inbound" | "outbound" | undefined {
-    const text = formatAddress(address);
-    if (this.#dialing.has(text)) return "outbound";
-    let found: "inbound" | "outbound" | undefined;
-    for (const [peer, pending] of this.#pending) {
-      if (pending.address === undefined || formatAddress(pending.address) !== text) continue;
-      if (peer.role === "weCalledRemote") return "outbound";
-      found = "inbound";
-    }
-    for (const member of this.#outbound.values()) if (formatAddress(member.address) === text) return "outbound";
-    for (const member of this.#inbound.values()) if (formatAddress(member.address) === text) found = "inbound";
-    return found;
-  }
-
-  #member(nodeId: string): Member | undefined {
-    return this.#outbound.get(nodeId) ?? this.#inbound.get(nodeId);
-  }
-
-  *#members(): Generator<Member> {
-    yield* this.#outbound.values();
-    yield* this.#inbound.values();
+  /** Tells `observer` about peers and ticks until the returned function is called. */
+  observe(observer: PeerObserver): () => void {
+    this.#observers.add(observer);
+    return () => void this.#observers.delete(observer);
   }
 
   // ---- Messages ----
 
-  /** An endless sequence of the messages that peers send; see {@link Subscription}. */
+  /**
+   * An endless sequence of the messages that peers send; see {@link Subscription}. A watcher (`isValidator` false) hears no
+   * transactions, adverts and demands unless a subscription asks for them.
+   */
   subscribe(options: SubscribeOptions = {}): Subscription {
-    const subscription = new Subscription(options, (closed) => this.#subscriptions.delete(closed));
-    this.#subscriptions.add(subscription);
-    return subscription;
+    return this.#flow.subscribe(options);
+  }
+
+  /** Makes a watcher demand and relay transactions as a validator does, or ends that. Subscriptions decide for themselves. */
+  wantTransactions(wanted: boolean): void {
+    this.#flow.interest.set(wanted);
   }
 
   /**
-   * Floods a message to every peer that does not know it: a transaction is advertised, everything else sent. Returns the
-   * node ids it goes to.
+   * Floods an SCP message, a transaction or a survey message to every peer that does not know it: a transaction is advertised
+   * and then sent to whoever demands it, also by a watcher; everything else is sent. An SCP message of our own is kept, to
+   * answer GET_SCP_STATE and to be said again while out of sync. Returns the node ids it goes to.
+   * @throws OverlayError `invalid_argument` for any other type, `xdr_invalid`
    */
   broadcast(message: StellarMessage): string[] {
-    const bytes = encodeMessage(message);
-    if (message.type !== "transaction") return this.#relay(floodIdOf(bytes), bytes);
-    const hash = transactionHash(bytes);
-    this.transactions.add(hash, bytes, this.scp.tracking ?? 0);
-    return this.#relay(floodIdOf(bytes), bytes, hash);
+    return this.#flow.broadcast(message);
+  }
+
+  /**
+   * Passes a received message on, byte for byte, to every peer that neither sent it nor was told: for survey messages, which
+   * their handler judges first. `from` is the peer it came from.
+   */
+  relay(from: Pick<AuthenticatedPeer, "nodeId">, message: ReceivedMessage): string[] {
+    const id = floodIdOf(message.bytes);
+    this.floodgate.addRecord(id, this.ledgerSeq ?? 0, from.nodeId);
+    return this.#flow.relay(id, message.bytes.slice());
   }
 
   /** Sends a message to one peer. False when it is not connected. */
   sendTo(nodeId: string, message: StellarMessage): boolean {
-    return this.#member(nodeId)?.peer.send(message) ?? false;
+    return this.#lists.member(nodeId)?.send(message) ?? false;
   }
 
-  /** Asks every peer for the SCP messages of slots from `ledgerSeq` on; 0 asks for everything. Returns how many were asked. */
-  requestScpState(ledgerSeq: number): number {
-    let asked = 0;
-    for (const member of this.#members()) if (member.peer.send({ type: "getScpState", ledgerSeq })) asked++;
-    return asked;
+  /**
+   * Asks peers for the SCP messages of slots from `ledgerSeq` on; 0 asks for everything. All are asked, or as many random
+   * ones as `peers` says. Returns how many were.
+   */
+  requestScpState(ledgerSeq: number, options: { peers?: number } = {}): number {
+    const all = [...this.#lists.members()];
+    const asked = options.peers === undefined ? all : shuffle(this.#options.random, all).slice(0, options.peers);
+    return asked.filter((member) => member.send({ type: "getScpState", ledgerSeq })).length;
   }
 
-  /** A watcher passes transactions on only if somebody here listens to them. */
-  get #relaysTransactions(): boolean {
-    if (this.config.isValidator) return true;
-    for (const subscription of this.#subscriptions) if (subscription.wants(MessageType.transaction)) return true;
-    return false;
-  }
-
-  #onMessage(peer: Peer, message: ReceivedMessage): Promise<void> | void {
-    const member = peer.nodeIdText === undefined ? undefined : this.#member(peer.nodeIdText);
-    if (member?.peer !== peer) return;
-    const { type, bytes } = message;
-    this.metrics.read(type, bytes.length);
-    switch (type) {
-      case MessageType.transaction:
-      case MessageType.floodAdvert:
-      case MessageType.floodDemand:
-        if (!this.#relaysTransactions) return;
-        this.#onTransactionTraffic(member, message);
-        break;
-      case MessageType.scpMessage: {
-        const id = floodIdOf(bytes);
-        const isNew = this.floodgate.addRecord(id, this.scp.tracking ?? 0, member.nodeId);
-        if (!isNew) return;
-        this.dispatcher.receive(member, message, id);
-        break;
-      }
-      default:
-        this.dispatcher.receive(member, message);
-    }
-    return this.#publish(member.nodeId, message);
-  }
-
-  #onTransactionTraffic(member: Member, message: ReceivedMessage): void {
-    const { type, bytes } = message;
-    const ledger = this.scp.tracking ?? 0;
-    if (type === MessageType.floodAdvert) member.adverts.receive(bytes, ledger);
-    else if (type === MessageType.floodDemand) this.demands.answer(bytes, member);
-    else {
-      const id = floodIdOf(bytes);
-      this.floodgate.addRecord(id, ledger, member.nodeId);
-      const hash = transactionHash(bytes);
-      this.demands.received(hash, member.nodeId);
-      const kept = bytes.slice();
-      const result = this.transactions.add(hash, kept, ledger);
-      if (result === "added") this.#relay(id, kept, hash);
-      else if (result === "full") this.floodgate.forget(id);
-    }
-  }
-
-  /** Floods a message; a transaction, whose hash is given, is advertised instead. */
-  #relay(id: FloodId, message: Uint8Array, transaction?: string): string[] {
-    const members = new Map<string, Member>();
-    for (const member of this.#members()) members.set(member.nodeId, member);
-    const told = this.floodgate.broadcast(id, this.scp.tracking ?? 0, members.keys());
-    for (const nodeId of told) {
-      const member = members.get(nodeId)!;
-      if (transaction !== undefined) member.adverts.advertise(transaction);
-      else member.send(message);
-    }
-    return told;
-  }
-
-  #publish(from: string, message: ReceivedMessage): Promise<void> | undefined {
-    let held: Promise<void>[] | undefined;
-    for (const subscription of this.#subscriptions) {
-      const wait = subscription.offer(from, message);
-      if (wait !== undefined) (held ??= []).push(wait);
-    }
-    return held === undefined ? undefined : Promise.all(held).then(() => {});
+  /**
+   * Takes the survey's messages (types 21 to 24) of authenticated peers, before subscribers see them. The bytes are those of
+   * the read buffer: copy what is kept. Nothing is relayed unless the handler calls {@link relay}; a handler that drops the
+   * peer keeps the message from subscribers.
+   */
+  set onSurveyMessage(handler: ((from: AuthenticatedPeer, message: ReceivedMessage) => void) | undefined) {
+    this.#flow.onSurveyMessage = handler;
   }
 
   #log(event: OverlayEvent): void {
-    this.#options.log?.(event);
+    this.#context.log(event);
+  }
+
+  #stored<T>(act: () => T): T | undefined {
+    try {
+      return act();
+    } catch (error) {
+      this.#onStoreFailed(error);
+      return undefined;
+    }
+  }
+
+  #onStoreFailed(error: unknown): void {
+    if (!(error instanceof OverlayError) || error.failure.code !== "db_failed") throw error;
+    const nowMs = this.#clock.nowMs();
+    if (nowMs - this.#databaseFailedMs < DATABASE_EVENT_MS) return;
+    this.#databaseFailedMs = nowMs;
+    this.#log({ event: "databaseFailed", failure: error.failure });
   }
 
   /** One line for logs. */

@@ -1,48 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { VirtualClock } from "../base/clock.ts";
-import { type OverlayConfigChanges, pubnet } from "../base/config.ts";
-import { SeededRandom } from "../base/random.ts";
-import { openDatabase } from "../db/database.ts";
-import { migrate } from "../db/schema.ts";
-import { MemoryNetwork } from "../transport/memory.ts";
-import { type OverlayEvent, OverlayManager } from "./overlay_manager.ts";
-
-/** A network in virtual time whose nodes are whole engines. */
-class World {
-  readonly clock = new VirtualClock();
-  readonly random = new SeededRandom(5);
-  readonly net = new MemoryNetwork({ clock: this.clock, delayMs: () => 10 });
-  readonly nodes: OverlayManager[] = [];
-  readonly events: OverlayEvent[][] = [];
-
-  /** A node at 11.0.0.n that knows the nodes with these numbers. */
-  async add(known: number[], changes: OverlayConfigChanges = {}): Promise<OverlayManager> {
-    const n = this.nodes.length + 1;
-    const database = await openDatabase(":memory:");
-    migrate(database);
-    const events: OverlayEvent[] = [];
-    const node = new OverlayManager({
-      config: pubnet({
-        networkPassphrase: "Standalone Network ; February 2017",
-        listeningHost: `11.0.0.${n}`,
-        knownPeers: known.map((k) => ({ host: `11.0.0.${k}`, port: 11625 })),
-        isValidator: true,
-        ...changes,
-      }),
-      transport: this.net.transport(`11.0.0.${n}`),
-      resolver: this.net,
-      clock: this.clock,
-      random: this.random,
-      database,
-      log: (event) => events.push(event),
-    });
-    this.nodes.push(node);
-    this.events.push(events);
-    await node.start();
-    return node;
-  }
-}
+import { World } from "./overlay_manager_test_kit.ts";
 
 test("OverlayManager: nodes find each other from one known address, through PEERS", async () => {
   const world = new World();

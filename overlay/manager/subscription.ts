@@ -24,6 +24,11 @@ export interface OverlayMessage {
 export interface SubscribeOptions {
   /** Only these types; all when absent. */
   types?: readonly MessageTypeName[];
+  /**
+   * Whether a watcher demands the transactions that peers advertise, so that they arrive. Default: when `types` holds
+   * TRANSACTION or is absent. With false only what comes by itself is seen.
+   */
+  demand?: boolean;
   /** General messages kept for a slow subscriber; the oldest stays, the newest is missed. */
   generalLimit?: number;
   /** SCP messages, and fetch answers, kept before their senders are slowed down. */
@@ -83,9 +88,12 @@ class Fifo<T> {
 /** An endless sequence of messages, until it is closed. SCP messages come first, then fetch answers, then the rest. */
 export class Subscription implements AsyncIterableIterator<OverlayMessage>, AsyncDisposable {
   readonly #types: ReadonlySet<number> | undefined;
+  /** See {@link SubscribeOptions.demand}. */
+  readonly demands: boolean;
   readonly #generalLimit: number;
   readonly #guardedLimit: number;
   readonly #onClose: (subscription: Subscription) => void;
+  readonly #onMissed: (() => void) | undefined;
   /** BOUNDED: general by its limit; the guarded two by their limit plus what peers may have unprocessed. */
   readonly #queues: Record<Channel, Fifo<OverlayMessage>> = { scp: new Fifo(), fetch: new Fifo(), general: new Fifo() };
   readonly #blocked: Record<"scp" | "fetch", Fifo<() => void>> = { scp: new Fifo(), fetch: new Fifo() };
@@ -96,16 +104,23 @@ export class Subscription implements AsyncIterableIterator<OverlayMessage>, Asyn
   #missed = 0;
   #delayed = 0;
 
-  constructor(options: SubscribeOptions, onClose: (subscription: Subscription) => void) {
+  constructor(options: SubscribeOptions, onClose: (subscription: Subscription) => void, onMissed?: () => void) {
     this.#types = options.types && new Set(options.types.map((name) => MessageType[name]));
+    this.demands = options.demand ?? this.listensTo(MessageType.transaction);
+    this.#onMissed = onMissed;
     this.#generalLimit = options.generalLimit ?? DEFAULT_GENERAL;
     this.#guardedLimit = options.guardedLimit ?? DEFAULT_GUARDED;
     this.#onClose = onClose;
   }
 
   /** Whether this subscriber asked for the type. */
+  listensTo(type: number): boolean {
+    return this.#types === undefined || this.#types.has(type);
+  }
+
+  /** The same, until it is closed. */
   wants(type: number): boolean {
-    return !this.#closed && (this.#types === undefined || this.#types.has(type));
+    return !this.#closed && this.listensTo(type);
   }
 
   /**
@@ -118,6 +133,7 @@ export class Subscription implements AsyncIterableIterator<OverlayMessage>, Asyn
     if (channel === "general" && this.#waiting === undefined && this.#queues.general.length >= this.#generalLimit) {
       this.#missed++;
       this.#missedNow++;
+      this.#onMissed?.();
       return undefined;
     }
     const kept = new ReceivedMessage(message.type, message.bytes.slice(), message.receivedAtMs);

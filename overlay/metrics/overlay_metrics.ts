@@ -32,14 +32,22 @@ export const COUNTERS = {
   outboundCancelled: { help: "Dials given up before they connected", core: "overlay.outbound.cancel" },
   idleTimeouts: { help: "Peers dropped for silence", core: "overlay.timeout.idle" },
   stragglerTimeouts: { help: "Peers dropped because they did not keep up", core: "overlay.timeout.straggler" },
-  readErrors: { help: "Frames that could not be read", core: "overlay.error.read" },
+  readErrors: {
+    help: "Reads that failed: broken frames, authenticated peers that vanished",
+    core: "overlay.error.read",
+  },
   writeErrors: { help: "Writes that failed", core: "overlay.error.write" },
+  asyncReads: { help: "Chunks read from sockets", core: "overlay.async.read" },
+  asyncWrites: { help: "Writes handed to sockets", core: "overlay.async.write" },
+  droppedMessages: { help: "Messages thrown away before they were sent", core: "overlay.message.drop" },
   readThrottles: { help: "Times reading paused for lack of capacity", core: "overlay.connection.read-throttle" },
   floodThrottles: { help: "Times a message waited for credit", core: "overlay.connection.flood-throttle" },
   uniqueFloodMessages: { help: "Flooded messages that were new" },
   duplicateFloodMessages: { help: "Flooded messages that were known" },
   uniqueFloodBytes: { help: "Bytes of flooded messages that were new", core: "overlay.flood.unique-recv" },
   duplicateFloodBytes: { help: "Bytes of flooded messages that were known", core: "overlay.flood.duplicate-recv" },
+  uniqueFetchMessages: { help: "Fetched items that were new" },
+  duplicateFetchMessages: { help: "Fetched items that were known" },
   uniqueFetchBytes: { help: "Bytes of fetched items that were new", core: "overlay.fetch.unique-recv" },
   duplicateFetchBytes: { help: "Bytes of fetched items that were known", core: "overlay.fetch.duplicate-recv" },
   broadcasts: { help: "Messages given to the flood gate to broadcast", core: "overlay.message.broadcast" },
@@ -64,6 +72,8 @@ export type CounterName = keyof typeof COUNTERS;
 export const LABELLED_COUNTERS = {
   inboundDrops: { help: "Inbound peers dropped, by reason", core: "overlay.inbound.drop", label: "reason" },
   outboundDrops: { help: "Outbound peers dropped, by reason", core: "overlay.outbound.drop", label: "reason" },
+  outboundFailures: { help: "Dials that did not connect, by reason", label: "reason" },
+  scpStatements: { help: "SCP messages accepted, by kind", core: "overlay.recv.scp-*", label: "kind" },
   scpDiscards: { help: "SCP messages not relayed, by reason", label: "reason" },
   queueDiscards: {
     help: "Messages thrown away while they waited for credit, by queue",
@@ -82,6 +92,7 @@ export const GAUGES = {
     core: "overlay.connection.authenticated",
     label: "direction",
   },
+  liveInbound: { help: "Inbound connections whose socket is not closed", core: "overlay.inbound.live" },
   floodRecords: { help: "Messages in the flood gate", core: "overlay.memory.flood-known" },
   queuedMessages: { help: "Messages waiting for credit, by queue", label: "queue" },
   demandRecords: { help: "Transactions with a demand under way" },
@@ -91,6 +102,7 @@ export const GAUGES = {
   cachedItems: { help: "Items held to answer queries", label: "kind" },
   cachedBytes: { help: "Bytes held to answer queries", label: "kind" },
   trackedLedger: { help: "Last ledger the network is known to have closed" },
+  inSync: { help: "1 while new ledgers are heard of" },
 } as const satisfies Record<string, Definition>;
 /** Name of a gauge. */
 export type GaugeName = keyof typeof GAUGES;
@@ -100,6 +112,7 @@ export const HISTOGRAMS = {
   connectionLatency: { help: "Round trip of pings", core: "overlay.connection.latency" },
   handshakeTime: { help: "From the TCP connection to authentication" },
   writeQueueDelay: { help: "From being written to being handed to the socket", core: "overlay.delay.write-queue" },
+  asyncWriteDelay: { help: "Until the system took a write", core: "overlay.delay.async-write" },
   outboundQueueDelay: { help: "Wait for credit, by queue", core: "overlay.outbound-queue.*", label: "queue" },
   txPullLatency: { help: "From the first demand to the transaction", core: "overlay.flood.tx-pull-latency" },
   peerTxPullLatency: {
@@ -178,6 +191,7 @@ export class OverlayMetrics {
   /** By label value; "" in a family without label. BOUNDED: {@link MAX_LABELS}. */
   readonly #histograms: Record<HistogramName, Map<string, Histogram>>;
   readonly #gauges = new Map<GaugeName, GaugeSource>();
+  readonly #collectors: (() => void)[] = [];
   readonly #rates: Record<CounterName, Rates>;
 
   constructor(options: OverlayMetricsOptions) {
@@ -208,6 +222,16 @@ export class OverlayMetrics {
     counts.set(key, (counts.get(key) ?? 0) + by);
   }
 
+  /** Sets what somebody else counts under a label; see {@link onCollect}. `value` as in {@link count}. */
+  setCount(name: LabelledCounterName, value: string, total: number): void {
+    this.count(name, value, total - (this.#labelled[name].get(value) ?? 0));
+  }
+
+  /** `collect` brings in counters that others keep; called before every tick, snapshot and exposition. */
+  onCollect(collect: () => void): void {
+    this.#collectors.push(collect);
+  }
+
   /** Adds a time in ms; `label` in families that have one. */
   observe(name: HistogramName, ms: number, label = "", nowMs: number = this.#options.clock.nowMs()): void {
     const family = this.#histograms[name];
@@ -226,6 +250,7 @@ export class OverlayMetrics {
 
   /** Brings the rates up to now. Call it every few seconds; a snapshot does it too. */
   tick(): void {
+    for (const collect of this.#collectors) collect();
     const nowMs = this.#options.clock.nowMs();
     for (const name of keysOf(COUNTERS)) this.#rates[name].update(this.counters[name], nowMs);
   }
@@ -252,6 +277,7 @@ export class OverlayMetrics {
 
   /** Everything as text, with the Content-Type to send it under. */
   exposition(format: ExpositionFormat = "openmetrics"): { contentType: string; text: string } {
+    this.tick();
     return { contentType: CONTENT_TYPES[format], text: renderExposition(this.#families(), format) };
   }
 

@@ -22,6 +22,7 @@ import type { Random } from "../base/random.ts";
 import { Connection, type FrameProblem } from "../connection/connection.ts";
 import { DEFAULT_FLOW_CONTROL, FlowControl, type FlowControlLimits, type Grant } from "../connection/flow_control.ts";
 import type { ScpQueueRules } from "../connection/scp_queue.ts";
+import type { TrafficMeter } from "../connection/traffic_meter.ts";
 import { primitives } from "../crypto/primitives.ts";
 import { encodeNodeId } from "../crypto/strkey.ts";
 import type { Endpoint, Socket, SocketEnd } from "../transport/transport.ts";
@@ -66,6 +67,9 @@ export interface PeerSettings {
    * peer that reads slowly holds whatever was sent to it in 120 s.
    */
   maxUnsentBytes: number;
+  /** Bytes, and messages, joined into one write to the socket. */
+  maxBatchBytes: number;
+  maxBatchMessages: number;
   /** Period of the recurring check, ms. */
   checkMs: number;
   /** Silence in both directions that ends an unauthenticated connection at a check, ms. */
@@ -103,6 +107,8 @@ export const DEFAULT_PEER_SETTINGS: PeerSettings = {
   flowControl: DEFAULT_FLOW_CONTROL,
   scpQueue: undefined,
   maxUnsentBytes: 64 * 1024 * 1024,
+  maxBatchBytes: 1024 * 1024,
+  maxBatchMessages: 1024,
   checkMs: 5000,
   authenticationTimeoutMs: 2000,
   idleTimeoutMs: 30_000,
@@ -156,6 +162,8 @@ export interface PeerOptions {
   random: Random;
   handlers: PeerHandlers;
   settings?: Partial<PeerSettings>;
+  /** Told about every message read and written, with the times they took; shared by all peers of a node. */
+  meter?: TrafficMeter;
 }
 
 /** Instants of a connection on the monotonic clock, ms. */
@@ -177,6 +185,7 @@ export class Peer {
   readonly #random: Random;
   readonly #handlers: PeerHandlers;
   readonly #settings: PeerSettings;
+  readonly #meter: TrafficMeter | undefined;
   readonly #nonce: Uint8Array;
   #state: HandshakeState = INITIAL_STATE;
   #remoteHello: Hello | undefined;
@@ -200,8 +209,10 @@ export class Peer {
     this.#settings = { ...DEFAULT_PEER_SETTINGS, ...options.settings };
     this.#nonce = options.local.auth.newNonce();
     this.times = { startedMs: options.clock.nowMs() };
-    const { flowControl, scpQueue, maxUnsentBytes } = this.#settings;
+    this.#meter = options.meter;
+    const { flowControl, scpQueue, maxUnsentBytes, maxBatchBytes, maxBatchMessages } = this.#settings;
     this.flowControl = new FlowControl(flowControl, this.times.startedMs, scpQueue);
+    this.flowControl.meter = options.meter;
     this.connection = new Connection(options.socket, options.clock, {
       onMessage: (type, bytes, atMs) => this.#onMessage(type, bytes, atMs),
       onProblem: (problem) => this.#onProblem(problem),
@@ -210,6 +221,9 @@ export class Peer {
       onOverflow: () => this.#straggling(Math.round(this.#clock.nowMs() - this.connection.lastHandedMs)),
     });
     this.connection.maxUnsentBytes = maxUnsentBytes;
+    this.connection.maxBatchBytes = maxBatchBytes;
+    this.connection.maxBatchMessages = maxBatchMessages;
+    this.connection.meter = options.meter;
     this.#armCheck();
     if (this.role === "weCalledRemote") this.#sendHello();
   }
@@ -337,6 +351,7 @@ export class Peer {
 
   #onMessage(type: number, bytes: Uint8Array, atMs: number): void {
     if (this.#drop !== undefined) return;
+    this.#meter?.read(type, bytes.length);
     if (isHandshakeType(type)) {
       this.#onHandshake(type, bytes, atMs);
       return;
@@ -582,6 +597,7 @@ export class Peer {
     this.#ping = undefined;
     this.#latencyMs = message.receivedAtMs - ping.sentMs;
     this.metrics.latency.add(message.receivedAtMs, this.#latencyMs);
+    this.#meter?.pinged(this.#latencyMs);
     ping.done?.(this.#latencyMs);
     return true;
   }

@@ -31,6 +31,9 @@ export interface PeerMetricsSnapshot {
   uniqueFetchBytesRecv: number;
   duplicateFetchMessageRecv: number;
   duplicateFetchBytesRecv: number;
+  /** Upstream's `pull_mode`: 75th percentile of the time from a demand to its transaction, ms; hashes others were asked for in vain. */
+  pullLatencyP75: number;
+  demandTimeouts: number;
   /** Median of the pings of the last 300 s, ms; 0 without any. */
   latencyMedianMs: number;
   /** How often, and for how long in all, reading paused because too much was being processed; ms. */
@@ -55,6 +58,10 @@ export class PeerMetrics {
   duplicateFetchBytes = 0;
   readThrottles = 0;
   readThrottleMs = 0;
+  /** Hashes demanded from this peer after others had been asked in vain. */
+  demandTimeouts = 0;
+  /** From a demand to the transaction, ms. */
+  readonly pullLatency = new RecentSamples();
   /** Round trips, ms. */
   readonly latency = new RecentSamples();
   readonly #connection: Connection;
@@ -111,6 +118,8 @@ export class PeerMetrics {
       uniqueFetchBytesRecv: this.uniqueFetchBytes,
       duplicateFetchMessageRecv: this.duplicateFetchMessages,
       duplicateFetchBytesRecv: this.duplicateFetchBytes,
+      pullLatencyP75: this.pullLatency.percentile(0.75, nowMs),
+      demandTimeouts: this.demandTimeouts,
       latencyMedianMs: this.latency.percentile(0.5, nowMs),
       readThrottles: this.readThrottles,
       readThrottleMs: this.readThrottleMs,

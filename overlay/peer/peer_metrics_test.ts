@@ -57,6 +57,8 @@ test("PeerMetrics shows upstream's counters of a peer", async () => {
     uniqueFetchBytesRecv: 1000,
     duplicateFetchMessageRecv: 1,
     duplicateFetchBytesRecv: 1,
+    pullLatencyP75: 0,
+    demandTimeouts: 0,
     latencyMedianMs: 20,
     readThrottles: 0,
     readThrottleMs: 0,

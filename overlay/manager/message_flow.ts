@@ -1,0 +1,322 @@
+/**
+ * What becomes of every message of an authenticated peer: ignored, flooded on, answered, kept, published. Source: stellar-core
+ * Peer.cpp recvMessage and its handlers, OverlayManagerImpl.cpp (recvFloodedMsgID, broadcastMessage); flooding.md.
+ */
+import { OverlayError } from "../base/errors.ts";
+import { Floodgate, type FloodId, floodIdOf } from "../flood/floodgate.ts";
+import { MessageDispatcher } from "../flood/message_dispatcher.ts";
+import { ScpState } from "../flood/scp_state.ts";
+import { transactionHash, TransactionPool } from "../flood/transaction_pool.ts";
+import { TxDemandsManager } from "../flood/tx_demands.ts";
+import type { Peer } from "../peer/peer.ts";
+import { encodeMessage, MessageType, type ReceivedMessage, type StellarMessage } from "../wire/messages.ts";
+import { equalBytes } from "../base/bytes.ts";
+import type { OverlayContext } from "./overlay_context.ts";
+import { OwnStatements } from "./own_statements.ts";
+import type { AuthenticatedPeer, Member } from "./peer_lists.ts";
+import { sampleName, SeenMessages } from "./seen_messages.ts";
+import { type SubscribeOptions, Subscription } from "./subscription.ts";
+import { TransactionInterest } from "./transaction_interest.ts";
+
+/** Who decides about messages, where the embedding program does. */
+export interface MessageFlowOptions {
+  /** Whose SCP messages count; everybody's when absent. 32 bytes. */
+  trusts?: (nodeId: Uint8Array) => boolean;
+  /** Whether a TRANSACTION message is kept and offered to others; all are when absent. Keep its bytes only as a copy. */
+  acceptTransaction?: (message: Uint8Array) => boolean;
+  /** The network is at `slot`. */
+  onTracking(slot: number): void;
+}
+
+/** See the head of this file. */
+export class MessageFlow {
+  readonly floodgate = new Floodgate();
+  readonly scp: ScpState;
+  readonly dispatcher: MessageDispatcher;
+  readonly transactions = new TransactionPool();
+  readonly demands: TxDemandsManager;
+  readonly interest: TransactionInterest;
+  /** See `OverlayManager.onSurveyMessage`. */
+  onSurveyMessage: ((from: AuthenticatedPeer, message: ReceivedMessage) => void) | undefined;
+  readonly #context: OverlayContext;
+  readonly #options: MessageFlowOptions;
+  readonly #seen = new SeenMessages();
+  readonly #own = new OwnStatements();
+  /** BOUNDED: by the embedding program. */
+  readonly #subscriptions = new Set<Subscription>();
+  #started = false;
+  #closed = false;
+
+  constructor(context: OverlayContext, options: MessageFlowOptions) {
+    this.#context = context;
+    this.#options = options;
+    const { config, clock, random, local, ledger, lists, metrics } = context;
+    this.interest = new TransactionInterest(config.isValidator, (pulls) => {
+      if (!this.#started) return;
+      if (pulls) this.demands.start();
+      else this.demands.close();
+    });
+    this.scp = new ScpState({
+      clock,
+      networkId: local.networkId,
+      ownNodeId: local.nodeId,
+      trusts: options.trusts,
+      slotsToRemember: config.maxSlotsToRemember,
+      onTracking: (slot) => this.#onTracking(slot),
+    });
+    this.dispatcher = new MessageDispatcher({
+      clock,
+      random,
+      scp: this.scp,
+      peers: () => lists.members(),
+      knownBy: (id) => this.floodgate.knownBy(id),
+      ledger,
+      // A watcher has no use for transaction sets, and without its own herder neither has a relay.
+      fetchItems: config.isValidator,
+      events: {
+        onEnvelope: (envelope) => {
+          metrics.count("scpStatements", envelope.envelope.statement.pledges.type);
+          this.relay(envelope.id, envelope.message);
+        },
+        onDiscarded: (id, reason) => {
+          metrics.count("scpDiscards", reason);
+          this.floodgate.forget(id);
+        },
+        onFetched: (kind, ms) => metrics.observe("fetchTime", ms, kind),
+      },
+    });
+    this.demands = new TxDemandsManager({
+      clock,
+      random,
+      limits: ledger,
+      transactions: this.transactions,
+      peers: () => lists.members(),
+      periodMs: config.floodDemandPeriodMs,
+      backoffMs: config.floodDemandBackoffMs,
+      events: {
+        onPulled: (ms) => metrics.observe("txPullLatency", ms),
+        onPulledFrom: (nodeId, ms) => {
+          metrics.observe("peerTxPullLatency", ms);
+          lists.member(nodeId)?.metrics.pullLatency.add(clock.nowMs(), ms);
+        },
+        onTimeout: (nodeId) => {
+          const member = lists.member(nodeId);
+          if (member !== undefined) member.metrics.demandTimeouts++;
+        },
+      },
+    });
+  }
+
+  /** The current ledger as records are dated by it; 0 while unknown. */
+  get ledgerSeq(): number {
+    return this.scp.tracking ?? 0;
+  }
+
+  /** Begins to demand, if transactions are wanted. */
+  start(): void {
+    this.#started = true;
+    if (this.interest.pulls) this.demands.start();
+  }
+
+  /** Ends all subscriptions and timers; nothing is published or sent any more. */
+  close(): void {
+    this.#started = false;
+    this.#closed = true;
+    for (const subscription of [...this.#subscriptions]) subscription.close();
+    this.demands.close();
+    this.dispatcher.close();
+  }
+
+  /** See `OverlayManager.subscribe`. */
+  subscribe(options: SubscribeOptions): Subscription {
+    const subscription = new Subscription(options, (closed) => {
+      if (this.#subscriptions.delete(closed)) this.interest.count(closed, -1);
+    }, () => void this.#context.metrics.counters.subscriberOverflow++);
+    if (this.#closed) {
+      subscription.close();
+      return subscription;
+    }
+    this.#subscriptions.add(subscription);
+    this.interest.count(subscription, 1);
+    return subscription;
+  }
+
+  /** Takes a message. The promise settles when slow subscribers made room. @throws OverlayError `xdr_invalid` */
+  receive(peer: Peer, message: ReceivedMessage): Promise<void> | void {
+    const { type, bytes } = message;
+    if (!this.interest.isUseful(type)) {
+      this.#context.metrics.counters.ignoredMessages++;
+      return;
+    }
+    const member = this.#context.lists.of(peer);
+    if (member === undefined) return;
+    switch (type) {
+      case MessageType.transaction:
+      case MessageType.floodAdvert:
+      case MessageType.floodDemand:
+        this.#onTransactionTraffic(member, message);
+        break;
+      case MessageType.scpMessage: {
+        const id = floodIdOf(bytes);
+        this.#countFlood(member, id, bytes.length);
+        if (!this.floodgate.addRecord(id, this.ledgerSeq, member.nodeId)) return;
+        this.dispatcher.receive(member, message, id);
+        break;
+      }
+      case MessageType.timeSlicedSurveyRequest:
+      case MessageType.timeSlicedSurveyResponse:
+      case MessageType.timeSlicedSurveyStartCollecting:
+      case MessageType.timeSlicedSurveyStopCollecting:
+        this.#countFlood(member, floodIdOf(bytes), bytes.length);
+        this.onSurveyMessage?.(member, message);
+        break;
+      case MessageType.txSet:
+      case MessageType.generalizedTxSet:
+      case MessageType.scpQuorumset:
+        this.#countFetch(member, bytes);
+        this.dispatcher.receive(member, message);
+        break;
+      default:
+        this.dispatcher.receive(member, message);
+    }
+    // What the message itself ended is not shown to anybody any more.
+    if (peer.dropped === undefined) return this.#publish(member.nodeId, message);
+  }
+
+  /** See `OverlayManager.broadcast`. */
+  broadcast(message: StellarMessage): string[] {
+    if (!FLOODED.has(message.type)) {
+      const reason = `a ${message.type} message is for one peer: use sendTo`;
+      throw new OverlayError({ code: "invalid_argument", argument: "broadcast", reason });
+    }
+    if (this.#closed) return [];
+    const bytes = encodeMessage(message);
+    if (message.type === "transaction") {
+      const hash = transactionHash(bytes);
+      this.transactions.add(hash, bytes, this.ledgerSeq);
+      this.interest.setOwn(this.transactions.size > 0);
+      return this.relay(floodIdOf(bytes), bytes, hash);
+    }
+    const id = floodIdOf(bytes);
+    if (
+      message.type === "scpMessage" &&
+      equalBytes(message.envelope.statement.nodeId, this.#context.local.nodeId)
+    ) {
+      const { envelope } = message;
+      this.#own.add(envelope, bytes);
+      this.scp.remember({ id, slot: Number(envelope.statement.slotIndex), envelope, txSetHashes: [] }, bytes);
+    }
+    return this.relay(id, bytes);
+  }
+
+  /** Says our own latest statements again, to peers that were not told. Returns how many copies left. */
+  rebroadcast(): number {
+    return this.#own.latest.reduce((sent, message) => sent + this.relay(floodIdOf(message), message).length, 0);
+  }
+
+  /** Floods a message; a transaction, whose hash is given, is advertised instead. Returns whom it goes to. */
+  relay(id: FloodId, message: Uint8Array, transaction?: string): string[] {
+    const { lists, metrics } = this.#context;
+    metrics.counters.broadcasts++;
+    const told = this.floodgate.broadcast(id, this.ledgerSeq, lists.nodeIds());
+    metrics.counters.relayedMessages += told.length;
+    for (const nodeId of told) {
+      // A peer that is too slow may be dropped by what is sent to it.
+      const member = lists.member(nodeId);
+      if (transaction !== undefined) member?.adverts.advertise(transaction);
+      else member?.send(message);
+    }
+    return told;
+  }
+
+  #onTransactionTraffic(member: Member, message: ReceivedMessage): void {
+    const { type, bytes } = message;
+    const { metrics } = this.#context;
+    const ledger = this.ledgerSeq;
+    if (type === MessageType.floodAdvert) {
+      this.#countFlood(member, sampleName(bytes), bytes.length);
+      if (this.interest.offers) metrics.counters.receivedAdvertHashes += member.adverts.receive(bytes, ledger);
+    } else if (type === MessageType.floodDemand) {
+      this.#countFlood(member, sampleName(bytes), bytes.length);
+      if (this.interest.offers) this.demands.answer(bytes, member);
+    } else {
+      const id = floodIdOf(bytes);
+      this.#countFlood(member, id, bytes.length);
+      if (this.interest.pulls) this.#onTransaction(member, message, id, ledger);
+    }
+  }
+
+  #onTransaction(member: Member, message: ReceivedMessage, id: FloodId, ledger: number): void {
+    const { bytes } = message;
+    // What is no transaction at all ends the connection, as upstream's decoder does.
+    message.decode();
+    this.floodgate.addRecord(id, ledger, member.nodeId);
+    const hash = transactionHash(bytes);
+    this.demands.received(hash, member.nodeId);
+    if (this.transactions.knows(hash)) return;
+    if (this.#options.acceptTransaction?.(bytes) === false) {
+      this.floodgate.forget(id);
+      return;
+    }
+    const kept = bytes.slice();
+    const result = this.transactions.add(hash, kept, ledger);
+    if (result === "added") this.relay(id, kept, hash);
+    else if (result === "full") this.floodgate.forget(id);
+  }
+
+  #onTracking(slot: number): void {
+    const { config, lists } = this.#context;
+    this.dispatcher.slotsChanged();
+    this.transactions.ledgerClosed(slot);
+    if (this.transactions.size === 0) this.interest.setOwn(false);
+    const oldest = slot - config.maxSlotsToRemember + 1;
+    this.floodgate.clearBelow(oldest);
+    for (const member of lists.members()) member.adverts.clearBelow(oldest);
+    this.#options.onTracking(slot);
+  }
+
+  #countFlood(member: Member, name: string, bytes: number): void {
+    const { counters } = this.#context.metrics;
+    const isNew = this.#seen.add(name);
+    member.metrics.countFlood(isNew, bytes);
+    if (isNew) {
+      counters.uniqueFloodMessages++;
+      counters.uniqueFloodBytes += bytes;
+    } else {
+      counters.duplicateFloodMessages++;
+      counters.duplicateFloodBytes += bytes;
+    }
+  }
+
+  #countFetch(member: Member, message: Uint8Array): void {
+    const { counters } = this.#context.metrics;
+    const bytes = message.length, isNew = this.#seen.add(sampleName(message));
+    member.metrics.countFetch(isNew, bytes);
+    if (isNew) {
+      counters.uniqueFetchMessages++;
+      counters.uniqueFetchBytes += bytes;
+    } else {
+      counters.duplicateFetchMessages++;
+      counters.duplicateFetchBytes += bytes;
+    }
+  }
+
+  #publish(from: string, message: ReceivedMessage): Promise<void> | undefined {
+    let held: Promise<void>[] | undefined;
+    for (const subscription of this.#subscriptions) {
+      const wait = subscription.offer(from, message);
+      if (wait !== undefined) (held ??= []).push(wait);
+    }
+    return held === undefined ? undefined : Promise.all(held).then(() => {});
+  }
+}
+
+/** What travels from node to node. Source: stellar-core OverlayManagerImpl.cpp broadcastMessage. */
+const FLOODED: ReadonlySet<StellarMessage["type"]> = new Set([
+  "scpMessage",
+  "transaction",
+  "timeSlicedSurveyRequest",
+  "timeSlicedSurveyResponse",
+  "timeSlicedSurveyStartCollecting",
+  "timeSlicedSurveyStopCollecting",
+]);
