@@ -1,8 +1,10 @@
 /** Attacks on credit, in both directions, and on the patience of a node. */
 import assert from "node:assert/strict";
 import { encodeMessage, type StellarMessage } from "../../overlay/wire/messages.ts";
+import { sha256 } from "../../overlay/crypto/primitives.ts";
 import { pause } from "../kit/hostile_peer.ts";
 import { assertDropped, assertKept } from "../kit/hostile_target.ts";
+import { DIALER_PASSPHRASE } from "./nodes.ts";
 import {
   assertServes,
   bigTxSet,
@@ -17,9 +19,7 @@ import {
   junkTransaction,
   live,
   nobodysHash,
-  rawMessage,
   validator,
-  word,
 } from "./world.ts";
 import { nominate, scpMessage } from "../../overlay/flood/scp_state_test_kit.ts";
 
@@ -174,7 +174,7 @@ export const PATIENCE: Record<string, Case> = {
     await assertDropped(world.impatient, peer, { reason: "idle timeout", failure: "idle_timeout" });
     const dripping = await live(world.impatient);
     dripping.answersPings = false;
-    const done = dripping.drip(dripping.frame(bigTxSet(200)), 1, 500);
+    const done = dripping.drip(dripping.frame(bigTxSet(200)), 4, 500);
     await assertDropped(world.impatient, dripping, { reason: "idle timeout", failure: "idle_timeout" });
     await done;
   },
@@ -192,26 +192,34 @@ export const PATIENCE: Record<string, Case> = {
     await done;
   },
 
-  "a peer that takes nothing while it asks": async (world) => {
-    const peer = await live(world.impatient, { grants: false });
+  "a peer that asks and takes nothing": async (world) => {
+    const { impatient } = world;
+    const peer = await live(impatient, { grants: false }), other = await live(impatient);
+    const transaction = junkTransaction(100_000), hash = sha256(transaction.subarray(4));
+    await other.send(transaction);
     await peer.send(grantOf(0xffffffff, 0xffffffff));
+    await peer.ping();
     peer.pause();
-    // What the node's socket and ours hold must be full before anything waits.
-    const ask = async () => {
-      const big = rawMessage(19, word(1000), ...junkHashes(1000));
-      while (!world.impatient.log.about(peer).length) {
-        await peer.send({ type: "getScpQuorumset", qSetHash: nobodysHash() }, big);
-        await pause(100);
-      }
-    };
-    await ask();
-    const line = await world.impatient.log.drop(peer);
+    const before = impatient.memory();
+    let most = before;
+    // Demands of 32 bytes that are worth 100 kB each: a megabyte and a half a time.
+    for (let i = 0; impatient.log.about(peer).length === 0; i++) {
+      await peer.send({ type: "floodDemand", txHashes: Array(15).fill(hash) });
+      await pause(20);
+      most = Math.max(most, impatient.memory());
+    }
+    const line = await impatient.log.drop(peer);
     assert.deepEqual([line.by, line.reason], ["us", "straggling (cannot keep up)"]);
+    assert.ok(most - before < 256 * 1024 * 1024, `${most - before} bytes more`);
     peer.close();
+    other.close();
+    await assertServes(impatient);
   },
 
   "a ping that is never answered": async (world) => {
-    const peer = await live(world.main);
+    // A node that fetches nothing: all it asks are pings.
+    const node = world.dialer;
+    const peer = await live(node, { passphrase: DIALER_PASSPHRASE });
     peer.answersPings = false;
     await peer.until("the node's ping", () => peer.count("getScpQuorumset") > 0);
     // Guesses of its id change nothing.
@@ -224,7 +232,7 @@ export const PATIENCE: Record<string, Case> = {
     const since = Date.now();
     while (Date.now() - since < 11_000) {
       await pause(500);
-      await assertKept(world.main, peer);
+      await assertKept(node, peer);
     }
     assert.equal(peer.count("getScpQuorumset"), 1);
     peer.close();

@@ -2,7 +2,10 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../overlay/base/clock.ts";
+import { formatAddress } from "../../overlay/base/peer_address.ts";
+import { systemRandom } from "../../overlay/base/random.ts";
 import { BanManager } from "../../overlay/db/ban_manager.ts";
+import { PeerManager } from "../../overlay/db/peer_manager.ts";
 import { openNodeDatabase } from "../../overlay/db/schema.ts";
 import { encodeNodeId } from "../../overlay/crypto/strkey.ts";
 import { HOSTILE_PASSPHRASE, HostileIdentity } from "../kit/hostile_keys.ts";
@@ -88,6 +91,17 @@ export class RunTarget implements Target {
     await this.log.until("the bans to be read", () => this.bansRead > before);
   }
 
+  /** The address book of the running node: `host:port`, and what is known of it. */
+  async book(): Promise<Map<string, { numFailures: number; type: string }>> {
+    const database = await openNodeDatabase(this.databasePath, { networkPassphrase: this.passphrase });
+    try {
+      const peers = new PeerManager(database, { clock: systemClock, random: systemRandom }).all();
+      return new Map(peers.map(({ address, record }) => [formatAddress(address), record]));
+    } finally {
+      database.close();
+    }
+  }
+
   /** What the node printed that is no line of JSON, and control characters in it: nothing, if all is well. */
   strayOutput(): string {
     const lines = this.#tool.out().split("\n").slice(0, -1).filter((line) => {
@@ -155,7 +169,7 @@ export async function startWorld(): Promise<World & AsyncDisposable> {
       "MAX_ADDITIONAL_PEER_CONNECTIONS = 1000",
       "MAX_PENDING_CONNECTIONS = 2000",
     ], listen),
-    RunTarget.start(["PEER_TIMEOUT = 2", "PEER_STRAGGLER_TIMEOUT = 2"], listen),
+    RunTarget.start(["NODE_IS_VALIDATOR = true", "PEER_TIMEOUT = 2", "PEER_STRAGGLER_TIMEOUT = 2"], listen),
     RunTarget.start([
       "TARGET_PEER_CONNECTIONS = 1",
       "MAX_ADDITIONAL_PEER_CONNECTIONS = 2",

@@ -1,9 +1,6 @@
 /** Attacks with PEERS, by nodes that are dialed, and the end of a node. */
 import assert from "node:assert/strict";
-import { systemClock } from "../../overlay/base/clock.ts";
 import { systemRandom as random } from "../../overlay/base/random.ts";
-import { PeerManager } from "../../overlay/db/peer_manager.ts";
-import { openNodeDatabase } from "../../overlay/db/schema.ts";
 import { encodeMessage, type StellarMessage } from "../../overlay/wire/messages.ts";
 import type { WireAddress } from "../../overlay/wire/types.ts";
 import { frameOf } from "../kit/hostile_keys.ts";
@@ -13,17 +10,6 @@ import { caller, type Case, each, greeted, live } from "./world.ts";
 
 function entry(ip: number[], port: number, numFailures = 0): WireAddress {
   return { ip: Uint8Array.from(ip), port, numFailures };
-}
-
-/** What the address book of a running node holds, as `host:port`, and its number of failures. */
-async function book(node: RunTarget): Promise<Map<string, { numFailures: number; type: string }>> {
-  const database = await openNodeDatabase(node.databasePath, { networkPassphrase: node.passphrase });
-  try {
-    const peers = new PeerManager(database, { clock: systemClock, random }).all();
-    return new Map(peers.map(({ address, record }) => [`${address.host}:${address.port}`, record]));
-  } finally {
-    database.close();
-  }
 }
 
 export const PEERS: Record<string, Case> = {
@@ -77,7 +63,7 @@ export const PEERS: Record<string, Case> = {
     ];
     await peer.send({ type: "peers", peers: [...entries, ...Array(100 - entries.length).fill(entries[0])] });
     await assertKept(world.dialer, peer);
-    const known = await book(world.dialer);
+    const known = await world.dialer.book();
     const configuredDoors = new Set(Object.values(world.doors).map(({ address }) => `127.0.0.1:${address.port}`));
     const learned = [...known.keys()].filter((address) => !configuredDoors.has(address) && address !== "127.0.0.1:1");
     // The honest peer that dialed in announced its port.
@@ -152,7 +138,7 @@ export const PEERS: Record<string, Case> = {
       peer.close();
       await node.log.drop(peer);
     }
-    const known = await book(node);
+    const known = await node.book();
     assert.equal(known.size, ports.size);
   },
 };

@@ -140,9 +140,11 @@ export function bigTxSet(bytes: number, n = 1): Uint8Array {
 
 /** A quorum set of nested sets, as a message. Levels below the root. */
 export function nestedQuorumSet(levels: number): Uint8Array {
-  const level = concatBytes(word(1), word(0), word(1));
-  const innermost = concatBytes(word(1), word(1), word(0), new Uint8Array(32), word(0));
-  return rawMessage(MessageType.scpQuorumset, ...Array(levels).fill(level), innermost);
+  const message = new Uint8Array(4 + 12 * levels + 48);
+  message.set(word(MessageType.scpQuorumset));
+  for (let i = 0; i < levels; i++) message.set(word(1), 4 + 12 * i + 8);
+  message.set(word(1), 4 + 12 * levels + 4); // the innermost set has one validator
+  return message;
 }
 
 /** How many messages the node granted, its first grant included. */
