@@ -25,6 +25,7 @@ import {
   junkTransaction,
   live,
   NETWORK_ID,
+  nextSlot,
   nobodysHash,
   nowSeconds,
   rawMessage,
@@ -32,9 +33,6 @@ import {
   validator,
   word,
 } from "./world.ts";
-
-/** A slot that no other case speaks about. */
-let nextSlot = 1000;
 
 /** Whether a peer was sent this very message. */
 function has(peer: HostilePeer, message: Uint8Array): boolean {
@@ -101,7 +99,7 @@ export const FLOODING: Record<string, Case> = {
   "SCP messages of every bad kind, and a good one": async (world) => {
     const attacker = await live(world.main), observer = await live(world.main);
     const key = validator(), stranger = validator();
-    const slot = nextSlot++;
+    const slot = nextSlot();
     const quorumSet = quorumSetOf([key]), txSet = txSetOf(7);
     const content = value(key, txSet.hash, nowSeconds(), NETWORK_ID);
     const good = scpMessage(key, slot, nominate(quorumSet.hash, content), NETWORK_ID);
@@ -167,7 +165,7 @@ export const FLOODING: Record<string, Case> = {
       { threshold: 1, validators: junkHashes(1001), innerSets: [] },
       nested(5),
     ];
-    const txSet = txSetOf(9);
+    const txSet = txSetOf(9), slot = nextSlot();
     const refused: Uint8Array[] = [];
     for (const qSet of insane) {
       const key = validator();
@@ -175,7 +173,7 @@ export const FLOODING: Record<string, Case> = {
       attacker.items.push(message);
       const envelope = scpMessage(
         key,
-        nextSlot,
+        slot,
         nominate(hash, value(key, txSet.hash, nowSeconds(), NETWORK_ID)),
         NETWORK_ID,
       );
@@ -187,7 +185,7 @@ export const FLOODING: Record<string, Case> = {
     attacker.items.push(sane.message, txSet.message);
     const good = scpMessage(
       key,
-      nextSlot++,
+      slot,
       nominate(sane.hash, value(key, txSet.hash, nowSeconds(), NETWORK_ID)),
       NETWORK_ID,
     );
@@ -217,7 +215,7 @@ export const FLOODING: Record<string, Case> = {
 
   "answers to a question that somebody else was asked, and wrong answers": async (world) => {
     const asked = await live(world.main), meddler = await live(world.main), observer = await live(world.main);
-    const { message, quorumSet, txSet } = goodEnvelope(nextSlot++);
+    const { message, quorumSet, txSet } = goodEnvelope();
     await asked.send(message);
     await asked.until(
       "both questions",
@@ -269,7 +267,7 @@ export const FLOODING: Record<string, Case> = {
 
   "SCP state above its limit": async (world) => {
     const peer = await live(world.main), sender = await live(world.main);
-    const { message, quorumSet, txSet } = goodEnvelope(nextSlot++);
+    const { message, quorumSet, txSet } = goodEnvelope();
     sender.items.push(quorumSet.message, txSet.message);
     await sender.send(message);
     await peer.until("the message itself", () => has(peer, message));
@@ -285,7 +283,7 @@ export const FLOODING: Record<string, Case> = {
   "nothing is processed after a drop began": async (world) => {
     const observer = await live(world.main), peer = await live(world.main);
     const marker = junkTransaction(), hash = sha256(marker.subarray(4));
-    const envelope = goodEnvelope(nextSlot++).message;
+    const envelope = goodEnvelope().message;
     // One segment: an offence, then good messages.
     await peer.write(peer.frame({ type: "peers", peers: [] }), peer.frame(marker), peer.frame(envelope));
     const line = await world.main.log.drop(peer);

@@ -11,7 +11,6 @@ import {
   caller,
   type Case,
   each,
-  externalized,
   goodEnvelope,
   granted,
   greeted,
@@ -72,7 +71,7 @@ export const FLOW: Record<string, Case> = {
   "every flood message gives its capacity back once": async (world) => {
     const peer = await live(world.main, { grants: false });
     const key = validator();
-    const same = junkTransaction(), envelope = goodEnvelope(5).message;
+    const same = junkTransaction(), envelope = goodEnvelope().message;
     const unsigned = envelope.slice();
     unsigned[unsigned.length - 1] ^= 1;
     const kinds: (() => Uint8Array)[] = [
@@ -82,7 +81,7 @@ export const FLOW: Record<string, Case> = {
       () => encodeMessage({ type: "floodDemand", txHashes: junkHashes(5) }),
       () => scpMessage(key, 5, nominate(nobodysHash()), nobodysHash()), // insane
       () => unsigned, // wrong signature, again and again
-      () => externalized(4_000_000_000, key), // a slot far away, or the first one heard of
+      () => scpMessage(key, 4_000_000_000, nominate(nobodysHash(), nobodysHash()), nobodysHash()), // a slot far away
     ];
     const rounds = 100;
     let bytes = 0;
@@ -139,7 +138,7 @@ export const FLOW: Record<string, Case> = {
 
   "never granting": async (world) => {
     const miser = await live(world.main, { grants: false });
-    const { message, quorumSet, txSet } = goodEnvelope(5);
+    const { message, quorumSet, txSet } = goodEnvelope();
     const other = await live(world.main);
     other.items.push(quorumSet.message, txSet.message);
     await other.send(message);

@@ -124,9 +124,9 @@ export const FRAMING: Record<string, Case> = {
     const patient = async () => {
       // A handshake in pieces that is done before the check is as good as any.
       const peer = await caller(world.main);
-      await peer.drip(hello(peer), 10, 20);
+      await peer.drip(hello(peer), 40, 20);
       await peer.saw("HELLO", (m) => m.type === "hello");
-      await peer.drip(peer.frame({ type: "auth", auth: { flags: 200 } }), 1, 5);
+      await peer.drip(peer.frame({ type: "auth", auth: { flags: 200 } }), 7, 5);
       await peer.saw("a grant", (m) => m.type === "sendMoreExtended");
       await assertKept(world.main, peer);
       peer.close();

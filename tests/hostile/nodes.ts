@@ -12,7 +12,7 @@ import { HOSTILE_PASSPHRASE, HostileIdentity } from "../kit/hostile_keys.ts";
 import { HostileDoor, pause } from "../kit/hostile_peer.ts";
 import { DropLog, type Target } from "../kit/hostile_target.ts";
 import { type RunningTool, startTool, temporaryFolder } from "../kit/tool.ts";
-import { type DoorName, DOORS, live, type World } from "./world.ts";
+import { closeLedgers, type DoorName, DOORS, FIRST_SLOT, live, type World } from "./world.ts";
 
 /** Longest life of a node under attack, should a test forget it. */
 const LIFE = "170s";
@@ -187,6 +187,7 @@ export async function startWorld(): Promise<World & AsyncDisposable> {
       DIALER_PASSPHRASE,
     ),
   ]);
+  await closeLedgers(main, FIRST_SLOT - 1, FIRST_SLOT, 3);
   // A node that nobody dialed aims at three peers only.
   const inbound = await live(dialer, { passphrase: DIALER_PASSPHRASE });
   return {

@@ -83,27 +83,42 @@ export function nowSeconds(): bigint {
   return BigInt(Math.floor(Date.now() / 1000));
 }
 
+/** The slot the network of {@link World.main} is at when the attacks begin. */
+export const FIRST_SLOT = 1000;
+let slot = FIRST_SLOT;
+
+/** A slot that no other attack speaks about, and that the node takes messages of. */
+export function nextSlot(): number {
+  // The node looks 100 slots ahead.
+  slot = slot === FIRST_SLOT + 90 ? FIRST_SLOT + 1 : slot + 1;
+  return slot;
+}
+
 /** A quorum set, a transaction set, and a good SCP_MESSAGE that refers to both. */
-export function goodEnvelope(slot: number, key: SigningKey = validator()): {
+export function goodEnvelope(): {
   message: Uint8Array;
   quorumSet: ReturnType<typeof quorumSetOf>;
   txSet: ReturnType<typeof txSetOf>;
 } {
-  const quorumSet = quorumSetOf([key]);
-  const txSet = txSetOf(random.int(250));
+  const key = validator(), quorumSet = quorumSetOf([key]), txSet = txSetOf(random.int(250));
   const content = value(key, txSet.hash, nowSeconds(), NETWORK_ID);
-  return { message: scpMessage(key, slot, nominate(quorumSet.hash, content), NETWORK_ID), quorumSet, txSet };
+  return { message: scpMessage(key, nextSlot(), nominate(quorumSet.hash, content), NETWORK_ID), quorumSet, txSet };
 }
 
-/** EXTERNALIZE of `slot` by `key`. */
-export function externalized(slot: number, key: SigningKey): Uint8Array {
-  const quorumSet = quorumSetOf([key]);
-  return scpMessage(
-    key,
-    slot,
-    externalize(quorumSet.hash, value(key, txSetOf(1).hash, nowSeconds(), NETWORK_ID)),
-    NETWORK_ID,
-  );
+/** `validators` new nodes externalize the slots from `first` to `last`: with a majority of those heard, the network moves on. */
+export async function closeLedgers(target: Target, first: number, last: number, validators: number): Promise<void> {
+  const keys = Array.from({ length: validators }, validator);
+  const quorumSet = quorumSetOf(keys.slice(0, 20)), txSet = txSetOf(251);
+  const peer = await live(target);
+  peer.items.push(quorumSet.message, txSet.message);
+  for (let slot = first; slot <= last; slot++) {
+    await peer.send(...keys.map((key) => {
+      const content = value(key, txSet.hash, nowSeconds(), NETWORK_ID);
+      return scpMessage(key, slot, externalize(quorumSet.hash, content), NETWORK_ID);
+    }));
+    await peer.ping();
+  }
+  peer.close();
 }
 
 /** A TRANSACTION whose envelope begins right and goes on at random. */

@@ -70,10 +70,11 @@ export class HostilePeer {
     socket.on("close", () => this.#ended("eof"));
   }
 
-  /** Dials the node; resolves when TCP is connected. `from` is a loopback address. */
+  /** Dials the node; resolves when TCP is connected. `from` is a loopback address, a new one each time when absent. */
   static dial(to: Address, choices: HelloChoices & { from?: string } = {}): Promise<HostilePeer> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ host: to.host, port: to.port, localAddress: choices.from, allowHalfOpen: true });
+      const localAddress = choices.from ?? freshAddress();
+      const socket = connect({ host: to.host, port: to.port, localAddress, allowHalfOpen: true });
       socket.setNoDelay(true);
       socket.once("error", reject);
       socket.once("connect", () => {
@@ -282,6 +283,13 @@ export class HostilePeer {
     const types = this.received.map((m) => m.type).slice(-20).join(" ");
     return `${toHex(this.session.identity.nodeId).slice(0, 8)} received ${types}`;
   }
+}
+
+let dialed = 0;
+/** A loopback address that no connection of this process had before, so that a log line by address is about one of them. */
+function freshAddress(): string {
+  const n = ++dialed;
+  return `127.${100 + ((n >> 16) & 63)}.${(n >> 8) & 255}.${n & 255}`;
 }
 
 /** Where somebody listens. */
