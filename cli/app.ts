@@ -57,6 +57,7 @@ export function buildProgram(start: Start): Command {
 export async function main(argv: string[]): Promise<void> {
   const interruption = new AbortController();
   const io = processIo(process.env, () => process.exit(EXIT.ok));
+  let uncaught = (error: unknown): void => process.exit(reportError(error, ctx));
   const ctx: CliContext = {
     io,
     clock: systemClock,
@@ -69,6 +70,11 @@ export async function main(argv: string[]): Promise<void> {
       process.on("SIGHUP", reread);
       return { [Symbol.dispose]: () => void process.removeListener("SIGHUP", reread) };
     },
+    onUncaught: (fail) => {
+      const before = uncaught;
+      uncaught = fail;
+      return { [Symbol.dispose]: () => void (uncaught = before) };
+    },
   };
   const onSignal = () => {
     if (interruption.signal.aborted) process.exit(EXIT.interrupted);
@@ -77,6 +83,8 @@ export async function main(argv: string[]): Promise<void> {
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
+  process.on("uncaughtException", (error) => uncaught(error));
+  process.on("unhandledRejection", (error) => uncaught(error));
 
   let status: ExitCode = EXIT.ok;
   const program = buildProgram(async (run) => {

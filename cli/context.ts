@@ -55,6 +55,8 @@ export interface CliContext {
   signal: AbortSignal;
   /** Calls `reread` at every SIGHUP, until disposed; without a listener SIGHUP ends the process, as usual. */
   onHangup(reread: () => void): Disposable;
+  /** Calls `fail` with an error that nobody caught, until disposed; without a listener it is printed and ends the process. */
+  onUncaught(fail: (error: unknown) => void): Disposable;
 }
 
 /** Runs a command's action with a context; its result is the exit status. */

@@ -2,11 +2,8 @@
 import { homedir } from "node:os";
 import process from "node:process";
 import { type Command, Option } from "commander";
-import { toHex } from "../../overlay/base/bytes.ts";
 import { databasePath } from "../../overlay/base/data_dir.ts";
-import { networkLabel } from "../../overlay/base/networks.ts";
-import { formatAddress } from "../../overlay/base/peer_address.ts";
-import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
+import type { CliContext, ExitCode, Start } from "../context.ts";
 import { duration, durationOption, wholeNumber } from "../flags.ts";
 import { type Level, LEVELS } from "../run/events.ts";
 import type { IdentityFlags } from "../run/identity.ts";
@@ -21,6 +18,9 @@ export interface RunFlags extends NodeFlags, IdentityFlags {
   metrics?: string;
   for?: number;
 }
+
+/** Port of --metrics unless given. */
+const METRICS_PORT = 11_627;
 
 /** Adds the command to the program. */
 export function addRun(program: Command, start: Start): void {
@@ -63,6 +63,10 @@ export function addRun(program: Command, start: Start): void {
     )
     .addOption(new Option("--log-level <level>", "least important lines to show").choices([...LEVELS]).default("info"))
     .addOption(durationOption("--status <time>", "time between two status lines in the log; 0: none", 60_000))
+    .option(
+      "--metrics <host:port>",
+      "serve /metrics, /metrics.json, /peers and /health over HTTP there (host: 127.0.0.1 unless given)",
+    )
     .option("--for <time>", "stop after this long (default: run until Ctrl-C)", duration)
     .addHelpText(
       "after",
@@ -77,111 +81,26 @@ any more (a closed pipe or terminal) the node stops in order; for a node without
 
 /** Runs the command. */
 export async function runRun(flags: RunFlags, ctx: CliContext): Promise<ExitCode> {
-  const { io, clock } = ctx;
-  const [
-    settings,
-    identity,
-    { OverlayManager },
-    { openNodeDatabase },
-    { RunLog, every },
-    observer,
-    { VERSION },
-  ] = await Promise.all([
+  const [settings, { identityOf }, { runNode }] = await Promise.all([
     import("../run/settings.ts"),
     import("../run/identity.ts"),
-    import("../../overlay/manager/overlay_manager.ts"),
-    import("../../overlay/db/schema.ts"),
-    import("../run/log.ts"),
-    import("../run/observer.ts"),
-    import("../../overlay/base/version.ts"),
-    import("../../overlay/crypto/strkey.ts"),
+    import("../run/node.ts"),
   ]);
+  const metricsAt = flags.metrics === undefined
+    ? undefined
+    : settings.listenAddress("--metrics", flags.metrics, { host: "127.0.0.1", port: METRICS_PORT });
   const { network, config, core, warnings } = await settings.nodeSettings(flags, ctx.transport);
-  const { seed, origin, path: identityFile } = identity.identityOf(flags, core, ctx.random);
+  const identity = identityOf(flags, core, ctx.random);
   const where = { env: ctx.env, home: homedir(), platform: process.platform };
-  const path = flags.db === false ? ":memory:" : flags.db ?? databasePath(network.passphrase, where);
-  const database = await openNodeDatabase(path, { networkPassphrase: network.passphrase });
-
-  let end: (reason: string) => void;
-  const ended = new Promise<string>((resolve) => (end = resolve));
-  const log = new RunLog(io, clock, { format: flags.log, level: flags.logLevel }, () => {
-    end("nobody reads the log");
-  });
-  const node = new OverlayManager({
+  return await runNode({
+    network,
     config,
-    transport: ctx.transport,
-    resolver: ctx.resolver,
-    clock,
-    random: ctx.random,
-    database,
-    seed,
-    log: (event) => {
-      observed.hear(event);
-      log.log(event);
-    },
-  });
-  const observed = new observer.NodeObserver(node, clock);
-  try {
-    log.log({
-      event: "starting",
-      version: VERSION,
-      network: networkLabel(network),
-      networkId: toHex(node.local.networkId),
-      nodeId: node.local.nodeIdText,
-      identity: origin,
-      identityFile: identityFile ?? null,
-      mode: config.isValidator ? "validator" : "watcher",
-      listen: config.noListen ? null : formatAddress({ host: config.listeningHost, port: config.listeningPort }),
-      announcedPort: node.local.listeningPort,
-      dials: !config.noDial,
-      targetPeers: config.targetPeerConnections,
-      maxInbound: config.maxAdditionalPeerConnections,
-      knownPeers: config.knownPeers.map(formatAddress),
-      preferredPeers: config.preferredPeers.map(formatAddress),
-      database: flags.db === false ? null : path,
-      addresses: node.peerManager.count(),
-      bans: node.banManager.list().length,
-    });
-    for (const text of warnings) log.log({ event: "warning", text });
-    await node.start();
-  } catch (error) {
-    await log.close();
-    database.close();
-    throw error;
-  }
-
-  const interrupted = () => end("interrupted");
-  if (ctx.signal.aborted) interrupted();
-  ctx.signal.addEventListener("abort", interrupted, { once: true });
-  let reason: string;
-  {
-    using _second = every(clock, 1000, () => {
-      observed.measure();
-      log.tick();
-      log.show(observed.status());
-    });
-    using _minute = flags.status === 0
-      ? undefined
-      : every(clock, flags.status, () => log.log({ event: "status", ...observed.status() }));
-    using _hangup = ctx.onHangup(() => log.log({ event: "bansReread", ...observer.rereadBans(node) }));
-    const limit = flags.for === undefined
-      ? undefined
-      : clock.setTimer(flags.for, () => end("the time of --for is over"));
-    reason = await ended;
-    limit?.cancel();
-  }
-  log.log({ event: "stopping", reason });
-  const last = observed.status();
-  await node.stop();
-  const { authenticatedOutbound, authenticatedInbound } = observed;
-  log.log({
-    event: "stopped",
-    reason,
-    authenticatedOutbound,
-    authenticatedInbound,
-    ...last,
-    uptimeMs: observed.status().uptimeMs,
-  });
-  await log.close();
-  return EXIT.ok;
+    warnings,
+    identity,
+    databasePath: flags.db === false ? undefined : flags.db ?? databasePath(network.passphrase, where),
+    metricsAt,
+    log: { format: flags.log, level: flags.logLevel },
+    statusMs: flags.status,
+    limitMs: flags.for,
+  }, ctx);
 }

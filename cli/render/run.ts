@@ -1,7 +1,7 @@
 /** The log of `run`: one line of text or of JSON per event. */
 import type { ChalkInstance } from "chalk";
 import { escapeRemoteText } from "../../overlay/base/bytes.ts";
-import { describeFailure, remoteText } from "../../overlay/base/errors.ts";
+import { describeFailure, type Failure, remoteText } from "../../overlay/base/errors.ts";
 import { type CommandEvent, type Level, levelOf, type NodeStatus, type RunEvent } from "../run/events.ts";
 import { toJson } from "./json.ts";
 import { bytes, count, ms, shortId } from "./style.ts";
@@ -9,11 +9,25 @@ import { bytes, count, ms, shortId } from "./style.ts";
 /** The shape of the JSON lines; see docs/json.md. */
 export const RUN_SCHEMA = "stellar-overlay/run/1";
 
-/** One event as NDJSON: schema, type, time and level, then the event's own fields. Text of remotes is as received. */
+/**
+ * One event as NDJSON: schema, type, time and level, then the event's own fields. A failure becomes `code`, `detail` and
+ * `remoteText`, as in the other documents; text of remotes is as received.
+ */
 export function logJson(event: RunEvent, wallMs: number): string {
   const { event: type, ...fields } = event;
-  const at = new Date(wallMs).toISOString();
-  return toJson({ schema: RUN_SCHEMA, type, at, level: levelOf(event), ...fields }, 0) + "\n";
+  const head = { schema: RUN_SCHEMA, type, at: new Date(wallMs).toISOString(), level: levelOf(event) };
+  return toJson({ ...head, ...Object.fromEntries(Object.entries(fields).flatMap(jsonFields)) }, 0) + "\n";
+}
+
+function jsonFields([name, value]: [string, unknown]): [string, unknown][] {
+  if (name === "untilAt") return [[name, typeof value === "number" ? new Date(value).toISOString() : null]];
+  if (name !== "failure") return [[name, value ?? null]];
+  const failure = value as Failure;
+  return [
+    ["code", failure.code],
+    ["detail", describeFailure(failure)],
+    ["remoteText", remoteText(failure) ?? null],
+  ];
 }
 
 /** One event as text: UTC time, level, sentence. What takes several sentences has a line for each. */
@@ -32,14 +46,17 @@ type Sentences = { readonly [E in RunEvent["event"]]: (event: Extract<RunEvent, 
 
 const SENTENCES: Sentences = {
   starting: startingSentences,
-  notice: (e) => e.text,
   warning: (e) => escapeRemoteText(e.text),
   metrics: (e) => `metrics at ${e.url}`,
   status: (e) => statusSentence(e),
   suppressed: (e) => `${count(e.count, "more line")} of '${e.what}' left out in ${ms(e.periodMs)}`,
   linesLost: (e) => `${count(e.count, "log line")} lost: their reader did not keep up`,
-  bansReread: (e) => `bans read again: ${count(e.bans, "ban")} hold, ${count(e.dropped, "connected peer")} dropped`,
-  stopping: (e) => `stopping: ${e.reason}`,
+  bansReread: (e) => `bans read again: ${count(e.bans, "ban")}${e.changed ? "" : ", nothing new"}`,
+  failed: (e) => {
+    const code = e.code === null ? "" : ` (${e.code})`;
+    return [`failed: ${escapeRemoteText(e.detail)}${code}`, ...(e.hint === null ? [] : [`hint: ${e.hint}`])];
+  },
+  ending: (e) => `stopping: ${e.reason}`,
   stopped: (e) => [
     `stopped after ${ms(e.uptimeMs)}: ${e.reason}`,
     `peers: ${e.authenticatedOutbound} outbound and ${e.authenticatedInbound} inbound authenticated in all`,
@@ -62,6 +79,19 @@ const SENTENCES: Sentences = {
   },
   refused: (e) => `caller ${e.address} refused: ${e.reason}`,
   resolveFailed: (e) => `cannot resolve ${e.address}: ${describeFailure(e.failure)} (${e.failure.code})`,
+  banned: (e) => {
+    const until = e.untilAt === null ? "" : ` until ${new Date(e.untilAt).toISOString()}`;
+    return `${e.nodeId} is banned${until}${e.reason === "" ? "" : `: ${escapeRemoteText(e.reason)}`}`;
+  },
+  unbanned: (e) => `${e.nodeId} is banned no more${e.expired ? ": the time is over" : ""}`,
+  syncLost: (e) =>
+    e.ledgerSeq === undefined
+      ? `no ledger heard of in ${ms(e.silentMs)}`
+      : `out of sync: no ledger after ${e.ledgerSeq} in ${ms(e.silentMs)}`,
+  syncGained: (e) => `ledger ${e.ledgerSeq}${e.outOfSyncMs === 0 ? "" : `: in sync after ${ms(e.outOfSyncMs)}`}`,
+  ledgerLimits: (e) => `limits of the ledger: ${toJson(e.limits, 0)}`,
+  databaseFailed: (e) => `the node goes on without its database: ${describeFailure(e.failure)} (${e.failure.code})`,
+  stopping: () => "the engine stops",
 };
 
 function sentencesOf(event: RunEvent): string[] {
@@ -113,7 +143,7 @@ function startingSentences(e: Extract<CommandEvent, { event: "starting" }>): str
 export function statusSentence(status: NodeStatus): string {
   const ledger = status.ledger === null
     ? "no ledger yet"
-    : `ledger ${status.ledger}${status.tracking ? "" : " (out of sync)"}`;
+    : `ledger ${status.ledger}${status.inSync ? "" : " (out of sync)"}`;
   return `${status.outbound} outbound, ${status.inbound} inbound, ${status.pending} pending; ${ledger}; ${
     status.messagesPerSecond.toFixed(1)
   } messages/s; up ${uptime(status.uptimeMs)}`;
@@ -124,7 +154,7 @@ export function statusLine(status: NodeStatus, width: number): string {
   const { outbound, inbound, pending, ledger } = status;
   const rate = `${status.messagesPerSecond.toFixed(status.messagesPerSecond < 100 ? 1 : 0)} msg/s`;
   const short = `${outbound} out ${inbound} in ${pending} pend`;
-  const ledgerText = ledger === null ? "no ledger" : `#${ledger}${status.tracking ? "" : "!"}`;
+  const ledgerText = ledger === null ? "no ledger" : `#${ledger}${status.inSync ? "" : "!"}`;
   const forms = [
     statusSentence(status),
     `${short} | ${ledgerText} | ${rate} | ${uptime(status.uptimeMs)}`,

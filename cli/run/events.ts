@@ -13,8 +13,8 @@ export interface NodeStatus {
   pending: number;
   /** Last ledger that the network is known to have closed. */
   ledger: number | null;
-  /** False when no new ledger was heard of for a while; true before the first one. */
-  tracking: boolean;
+  /** False when the node, though it has or had peers, heard of no new ledger for a while. */
+  inSync: boolean;
   /** Received per second since the status before. */
   messagesPerSecond: number;
   messagesRead: number;
@@ -52,29 +52,30 @@ export type CommandEvent =
     addresses: number;
     bans: number;
   }
-  | { event: "notice"; text: string }
   | { event: "warning"; text: string }
   | { event: "metrics"; url: string }
   | ({ event: "status" } & NodeStatus)
   | { event: "suppressed"; what: string; count: number; periodMs: number }
   | { event: "linesLost"; count: number }
-  | { event: "bansReread"; bans: number; dropped: number }
-  | { event: "stopping"; reason: string }
+  | { event: "bansReread"; bans: number; changed: boolean }
+  | { event: "failed"; code: string | null; detail: string; hint: string | null }
+  | { event: "ending"; reason: string }
   | ({ event: "stopped"; reason: string; authenticatedOutbound: number; authenticatedInbound: number } & NodeStatus);
 
 /** One event of the log. */
 export type RunEvent = OverlayEvent | CommandEvent;
 
-const LEVEL_OF: { readonly [E in RunEvent["event"]]: Level } = {
+/** The level of every event. */
+export const EVENT_LEVELS: { readonly [E in RunEvent["event"]]: Level } = {
   starting: "info",
-  notice: "info",
   warning: "warn",
   metrics: "info",
   status: "info",
   suppressed: "warn",
   linesLost: "warn",
   bansReread: "info",
-  stopping: "info",
+  failed: "error",
+  ending: "info",
   stopped: "info",
   listening: "info",
   dialing: "debug",
@@ -83,11 +84,18 @@ const LEVEL_OF: { readonly [E in RunEvent["event"]]: Level } = {
   dropped: "info",
   refused: "info",
   resolveFailed: "warn",
+  banned: "info",
+  unbanned: "info",
+  syncLost: "warn",
+  syncGained: "info",
+  ledgerLimits: "info",
+  databaseFailed: "error",
+  stopping: "debug",
 };
 
 /** The level of an event; "info" for one that this version does not know. */
 export function levelOf(event: RunEvent): Level {
-  return LEVEL_OF[event.event] ?? "info";
+  return EVENT_LEVELS[event.event] ?? "info";
 }
 
 /** Whether a log of `level` shows an event of level `of`. */

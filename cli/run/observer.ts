@@ -1,4 +1,4 @@
-/** Looks at a running node: its status, its totals, its bans. */
+/** Looks at a running node: its status and its totals. */
 import type { Clock } from "../../overlay/base/clock.ts";
 import type { OverlayEvent, OverlayManager } from "../../overlay/manager/overlay_manager.ts";
 import type { NodeStatus } from "./events.ts";
@@ -29,6 +29,7 @@ export class NodeObserver {
 
   /** Measures the rate of messages since the call before. */
   measure(): void {
+    this.#node.metrics.tick();
     const nowMs = this.#clock.nowMs(), read = sum(this.#node.metrics.messagesRead);
     if (nowMs > this.#lastMs) this.#rate = ((read - this.#lastRead) * 1000) / (nowMs - this.#lastMs);
     this.#lastMs = nowMs;
@@ -37,11 +38,12 @@ export class NodeObserver {
 
   /** How the node stands. */
   status(): NodeStatus {
-    const { metrics, counts, scp, isTracking } = this.#node;
+    const { metrics, counts, ledgerSeq, outOfSync } = this.#node;
+    metrics.tick();
     return {
       ...counts,
-      ledger: scp.tracking ?? null,
-      tracking: isTracking,
+      ledger: ledgerSeq ?? null,
+      inSync: !outOfSync,
       messagesPerSecond: Math.round(this.#rate * 10) / 10,
       messagesRead: sum(metrics.messagesRead),
       messagesWritten: sum(metrics.messagesWritten),
@@ -50,16 +52,6 @@ export class NodeObserver {
       uptimeMs: Math.round(this.#clock.nowMs() - this.#startedMs),
     };
   }
-}
-
-/** Brings in bans that other processes made, and drops the peers that they name. */
-export function rereadBans(node: OverlayManager): { bans: number; dropped: number } {
-  node.banManager.refresh();
-  let dropped = 0;
-  for (const { nodeId } of node.peers()) {
-    if (node.banManager.banned(nodeId) !== undefined && node.disconnect(nodeId)) dropped++;
-  }
-  return { bans: node.banManager.list().length, dropped };
 }
 
 function sum(values: readonly number[]): number {

@@ -1,6 +1,7 @@
 /** What a node of `run` is configured with: the flags of the command line over a stellar-core configuration over a network's preset. */
 import { readFileSync } from "node:fs";
 import {
+  configure,
   fromCoreConfig,
   futurenet,
   type OverlayConfig,
@@ -12,8 +13,9 @@ import {
 import { type CoreConfig, readCoreConfig } from "../../overlay/base/core_config.ts";
 import { describeFailure, OverlayError } from "../../overlay/base/errors.ts";
 import { LOCAL, type Network } from "../../overlay/base/networks.ts";
-import { DEFAULT_PEER_PORT, ipVersion, parsePeerAddress } from "../../overlay/base/peer_address.ts";
+import { DEFAULT_PEER_PORT, ipVersion, kindOfIp, parsePeerAddress } from "../../overlay/base/peer_address.ts";
 import type { PeerAddress } from "../../overlay/base/peer_address.ts";
+import type { Identity } from "./identity.ts";
 import type { Transport } from "../../overlay/transport/transport.ts";
 import { networkOfFlagAndConfig, UsageError } from "../flags.ts";
 
@@ -70,29 +72,68 @@ export async function nodeSettings(flags: NodeFlags, transport: Transport): Prom
     allowPrivate: allowed,
     allowLoopback: allowed,
   };
+  const given = peers.length + preferred.length > 0;
+  const handles = fileHandles();
   if (core === undefined) {
-    if (peers.length > 0 || preferred.length > 0) changes.knownPeers = peers;
-    if (preferred.length > 0) changes.preferredPeers = preferred;
-    return { network, core, warnings: [], config: usage(() => presetOf(network, changes)) };
+    if (given) Object.assign(changes, { knownPeers: peers, preferredPeers: preferred });
+    const config = usage(() => configured(presetOf(network), changes, handles));
+    return { network, core, config, warnings: loweredLimits(config, flags.target, flags.maxInbound, handles) };
   }
-  if (peers.length > 0) changes.knownPeers = [...core.knownPeers, ...peers];
-  if (preferred.length > 0) changes.preferredPeers = [...core.preferredPeers, ...preferred];
-  const warnings = core.warnings.map((warning) => `${flags.config}: ${warning}`);
-  return { network, core, warnings, config: fromCoreConfig(core, changes, { path: flags.config }) };
+  if (given) {
+    changes.knownPeers = [...core.knownPeers, ...peers];
+    changes.preferredPeers = [...core.preferredPeers, ...preferred];
+  }
+  const config = fromCoreConfig(core, changes, { path: flags.config, fileHandles: handles });
+  const target = flags.target ?? core.targetPeerConnections;
+  const inbound = flags.maxInbound ?? core.maxAdditionalPeerConnections;
+  return {
+    network,
+    core,
+    config,
+    warnings: [
+      ...core.warnings.map((warning) => `${flags.config}: ${warning}`),
+      ...loweredLimits(config, target, inbound, handles),
+    ],
+  };
 }
 
-function presetOf(network: Network, changes: OverlayConfigChanges): OverlayConfig {
+/** `preset` with `changes`, for a process that may open `handles` files. */
+function configured(preset: OverlayConfig, changes: OverlayConfigChanges, handles: number | undefined): OverlayConfig {
+  // Naming the limit lets its split by direction be made anew.
+  const { maxPendingConnections } = preset;
+  return configure(preset, { maxPendingConnections, ...changes }, { fileHandles: handles });
+}
+
+/** A sentence for each wish that did not come true. */
+function loweredLimits(
+  config: OverlayConfig,
+  target: number | undefined,
+  inbound: number | undefined,
+  handles: number | undefined,
+): string[] {
+  const sentence = (wanted: number | undefined, is: number, what: string) =>
+    wanted === undefined || wanted <= is ? [] : [
+      `the limit of ${wanted} ${what} is lowered to ${is}: ${config.maxAdditionalPeerConnections} may dial us, and ` +
+      `this process may open ${handles ?? "any number of"} files`,
+    ];
+  return [
+    ...sentence(target, config.targetPeerConnections, "outbound peers"),
+    ...sentence(inbound, config.maxAdditionalPeerConnections, "inbound peers"),
+  ];
+}
+
+function presetOf(network: Network): OverlayConfig {
   switch (network.name) {
     case "pubnet":
-      return pubnet(changes);
+      return pubnet();
     case "testnet":
-      return testnet(changes);
+      return testnet();
     case "futurenet":
-      return futurenet(changes);
+      return futurenet();
     case "local":
-      return standalone(changes);
+      return standalone();
     case "custom":
-      return pubnet({ knownPeers: [], ...changes });
+      return pubnet({ networkPassphrase: network.passphrase, knownPeers: [] });
   }
 }
 
@@ -165,4 +206,26 @@ export function fileHandles(): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What is known to go wrong before the node starts, a sentence each. `addresses` is the size of the address book. */
+export function startWarnings(config: OverlayConfig, identity: Identity, addresses: number): string[] {
+  const warnings: string[] = [];
+  if (identity.origin === "configuration") {
+    warnings.push(
+      `this node has the identity of ${identity.path}: no other process may use it meanwhile; --no-config-seed takes a fresh one`,
+    );
+  }
+  const nobody = config.knownPeers.length + config.preferredPeers.length + addresses === 0;
+  if (!config.noDial && nobody) {
+    warnings.push(
+      "nobody to dial: give --peer HOST:PORT" + (config.noListen ? "" : ", or wait for others to call"),
+    );
+  }
+  const kind = kindOfIp(config.listeningHost);
+  const isReachable = config.noListen || config.allowPrivate || kind === "unspecified" || kind === "public";
+  if (!isReachable) {
+    warnings.push(`nobody on the internet can reach ${config.listeningHost}, though peers are told its port`);
+  }
+  return warnings;
 }

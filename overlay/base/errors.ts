@@ -64,6 +64,7 @@ export type Failure =
   | { code: "nothing_to_resume"; network: string }
   | { code: "run_in_progress"; run: number; sinceMs: number }
   | { code: "port_in_use"; address: string }
+  | { code: "listen_failed"; address: string; reason: string }
   | { code: "invalid_argument"; argument: string; reason: string };
 
 /** The name of a failure, stable across releases. */
@@ -128,6 +129,7 @@ const FACTS: Table<string> = {
   nothing_to_resume: (f) => `no interrupted crawl of network ${f.network} in the database`,
   run_in_progress: (f) => `run ${f.run} is still going: another process stored something ${f.sinceMs} ms ago`,
   port_in_use: (f) => `${f.address} is already in use`,
+  listen_failed: (f) => `cannot listen on ${f.address} (${f.reason})`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
 
@@ -205,6 +207,10 @@ const HINTS: Table<string> = {
   run_in_progress: () =>
     "wait for it or stop it with Ctrl-C; a run whose process died can be resumed after ten seconds",
   port_in_use: () => "choose another port, or stop what listens there",
+  listen_failed: (f) =>
+    f.reason === "EACCES"
+      ? "ports below 1024 need rights that this user lacks"
+      : "the address must be one of this machine's; 0.0.0.0 means all of them",
   invalid_argument: () => "see --help",
 };
 

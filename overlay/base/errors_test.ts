@@ -21,6 +21,7 @@ const SAMPLES: Samples = {
   connect_refused: [{ code: "connect_refused", address }],
   connect_unreachable: [{ code: "connect_unreachable", address, reason: "EHOSTUNREACH" }],
   connect_timeout: [{ code: "connect_timeout", address, afterMs: 5000 }],
+  listen_failed: [{ code: "listen_failed", address, reason: "EADDRNOTAVAIL" }],
   connect_failed: [{ code: "connect_failed", address, reason: "EMFILE" }],
   closed_before_hello: [{ code: "closed_before_hello", afterMs: 12, reset: true }],
   silent_close: [{ code: "silent_close", afterMs: 12, network: "pubnet" }],

@@ -246,7 +246,7 @@ export class OverlayManager {
 
   /**
    * Opens the door at once and begins to dial after the start delay. When it fails, the node is stopped and nothing is open,
-   * the database neither. @throws OverlayError `port_in_use`, `connect_failed`
+   * the database neither. @throws OverlayError `port_in_use`, `listen_failed`
    */
   async start(): Promise<void> {
     const { config } = this;

@@ -38,7 +38,7 @@ export class PeerDoor {
     return this.#listener?.address;
   }
 
-  /** Opens the door. @throws OverlayError `port_in_use`, `connect_failed` */
+  /** Opens the door. @throws OverlayError `port_in_use`, `listen_failed` */
   async open(): Promise<void> {
     const { config, transport } = this.#context;
     const at = { host: config.listeningHost, port: config.listeningPort };

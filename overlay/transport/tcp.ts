@@ -110,7 +110,7 @@ export class TcpTransport implements Transport {
           new OverlayError(
             error.code === "EADDRINUSE"
               ? { code: "port_in_use", address }
-              : { code: "connect_failed", address, reason: error.code ?? error.message },
+              : { code: "listen_failed", address, reason: error.code ?? error.message },
             { cause: error },
           ),
         );

@@ -64,7 +64,7 @@ test("TcpTransport dials from the address it was given", async () => {
 test("TcpTransport reports an address that is not this machine's", async () => {
   await assert.rejects(
     new TcpTransport().listen({ host: "192.0.2.1", port: 0 }, () => {}),
-    isFailure("connect_failed"),
+    isFailure("listen_failed"),
   );
 });
 

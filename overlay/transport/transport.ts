@@ -75,7 +75,7 @@ export interface Transport {
   dial(to: Endpoint, options: { timeoutMs: number }, handlers: DialHandlers): Dialing;
   /**
    * Accepts streams at `at`.
-   * @throws OverlayError `port_in_use`, `connect_failed`
+   * @throws OverlayError `port_in_use`, `listen_failed`
    */
   listen(at: Endpoint, onSocket: (socket: Socket) => void): Promise<Listener>;
 }

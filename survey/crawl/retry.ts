@@ -51,6 +51,7 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   nothing_to_resume: false,
   run_in_progress: false,
   port_in_use: false,
+  listen_failed: false,
   invalid_argument: false,
 };
 

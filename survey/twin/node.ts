@@ -124,7 +124,7 @@ export class TwinNode {
 
   /**
    * Accepts callers from now on.
-   * @throws OverlayError `port_in_use`, `connect_failed`
+   * @throws OverlayError `port_in_use`, `listen_failed`
    */
   async listen(): Promise<void> {
     const { host, port } = this.plan;

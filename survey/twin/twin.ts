@@ -101,7 +101,7 @@ export class Twin implements Fleet {
 
   /**
    * Opens all listeners, makes the connections of the plan, and starts the validators.
-   * @throws OverlayError `port_in_use`, `connect_failed`; nothing is left open then
+   * @throws OverlayError `port_in_use`, `listen_failed`; nothing is left open then
    */
   async start(): Promise<TwinStart> {
     const startedMs = this.clock.nowMs();

@@ -1,0 +1,53 @@
+/** What a running node shows over HTTP beside its metrics: its peers, and whether it is well. */
+import type { OverlayManager } from "../../overlay/manager/overlay_manager.ts";
+import { jsonPage, metricsPages, type Pages } from "../pages.ts";
+import { networkNameOf } from "../../overlay/base/networks.ts";
+import { toHex } from "../../overlay/base/bytes.ts";
+import type { NodeObserver } from "./observer.ts";
+
+/** How long a node may look for its first peers before it counts as unwell, ms. */
+const STARTING_MS = 60_000;
+
+/** Whether the node does what it is there for. */
+export type Health = "ok" | "starting" | "no peers" | "out of sync";
+
+/** The node's health. Without peers it is `starting` for a minute, then `no peers`; a node that dials nobody may wait for ever. */
+export function healthOf(node: { peers: number; inSync: boolean; dials: boolean; uptimeMs: number }): Health {
+  if (node.peers === 0 && node.dials) return node.uptimeMs < STARTING_MS ? "starting" : "no peers";
+  return node.inSync ? "ok" : "out of sync";
+}
+
+/** All pages of a node. */
+export function nodePages(node: OverlayManager, observer: NodeObserver): Pages {
+  return {
+    ...metricsPages(node.metrics),
+    "/peers": {
+      title: "the peers as stellar-core's `peers` shows them; ?fullkeys=true, ?compact=false",
+      make: ({ query }) =>
+        jsonPage(node.peersJson({
+          fullKeys: query.get("fullkeys") === "true",
+          compact: query.get("compact") !== "false",
+        })),
+    },
+    "/health": {
+      title: "status 200 while the node has peers and follows the network, else 503",
+      make: () => {
+        const { outbound, inbound, ledger, inSync, uptimeMs } = observer.status();
+        const health = healthOf({ peers: outbound + inbound, inSync, dials: !node.config.noDial, uptimeMs });
+        const network = networkNameOf(toHex(node.local.networkId));
+        const body = {
+          schema: "stellar-overlay/health/1",
+          health,
+          network,
+          nodeId: node.local.nodeIdText,
+          outbound,
+          inbound,
+          ledger,
+          inSync,
+          uptimeMs,
+        };
+        return jsonPage(body, health === "ok" ? 200 : 503);
+      },
+    },
+  };
+}
