@@ -66,10 +66,10 @@ export class RunTarget implements Target {
       const line = JSON.parse(out.slice(at, end));
       const { log } = this;
       if (line.type === "dropped") {
-        const { address, nodeId, by, reason, failure } = line;
-        log.drops.push({ address, nodeId, by, reason, failure: failure.code });
+        const { address, nodeId, by, reason, code: failure } = line;
+        log.drops.push({ address, nodeId: nodeId ?? undefined, by, reason, failure });
       } else if (line.type === "refused") log.refused.push({ address: line.address, reason: line.reason });
-      else if (line.type === "dialFailed") log.dialFailures.push({ address: line.address, failure: line.failure.code });
+      else if (line.type === "dialFailed") log.dialFailures.push({ address: line.address, failure: line.code });
       else if (line.type === "bansReread") this.bansRead++;
     }
     this.log.changed();

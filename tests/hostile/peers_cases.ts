@@ -66,8 +66,8 @@ export const PEERS: Record<string, Case> = {
     const known = await world.dialer.book();
     const configuredDoors = new Set(Object.values(world.doors).map(({ address }) => `127.0.0.1:${address.port}`));
     const learned = [...known.keys()].filter((address) => !configuredDoors.has(address) && address !== "127.0.0.1:1");
-    // The honest peer that dialed in announced its port.
-    assert.deepEqual(learned.filter((address) => !/^127\.0\.0\.1:[23]\d{4}$/.test(address)), []);
+    // Callers and doors announced their ports: 20,000 to 39,999.
+    assert.deepEqual(learned.filter((address) => !/^127\.(1\d\d|0)\.\d+\.\d+:[23]\d{4}$/.test(address)), []);
     assert.ok(known.get(`127.0.0.1:${configured.port}`)!.numFailures <= 2);
     assert.equal(known.get(`127.0.0.1:${configured.port}`)!.type, "outbound");
     peer.close();
