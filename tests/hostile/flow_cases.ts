@@ -199,13 +199,13 @@ export const PATIENCE: Record<string, Case> = {
     await peer.send(grantOf(0xffffffff, 0xffffffff));
     await peer.ping();
     peer.pause();
-    const before = impatient.memory();
+    const before = await impatient.residentBytes();
     let most = before;
     // Demands of 32 bytes that are worth 100 kB each: a megabyte and a half a time.
     for (let i = 0; impatient.log.about(peer).length === 0; i++) {
       await peer.send({ type: "floodDemand", txHashes: Array(15).fill(hash) });
       await pause(20);
-      most = Math.max(most, impatient.memory());
+      most = Math.max(most, await impatient.residentBytes());
     }
     const line = await impatient.log.drop(peer);
     assert.deepEqual([line.by, line.reason], ["us", "straggling (cannot keep up)"]);

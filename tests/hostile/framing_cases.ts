@@ -117,47 +117,6 @@ export const FRAMING: Record<string, Case> = {
     });
   },
 
-  "slow drips": async (world) => {
-    const hello = (peer: { session: HostileSession }) =>
-      frameOf(encodeMessage({ type: "hello", hello: peer.session.hello }));
-    const idle = { reason: "idle timeout", failure: "handshake_timeout" } as const;
-    const patient = async () => {
-      // A handshake in pieces that is done before the check is as good as any.
-      const peer = await caller(world.main);
-      await peer.drip(hello(peer), 40, 20);
-      await peer.saw("HELLO", (m) => m.type === "hello");
-      await peer.drip(peer.frame({ type: "auth", auth: { flags: 200 } }), 7, 5);
-      await peer.saw("a grant", (m) => m.type === "sendMoreExtended");
-      await assertKept(world.main, peer);
-      peer.close();
-    };
-    const drippingBody = async () => {
-      const peer = await caller(world.main);
-      const done = peer.drip(hello(peer), 1, 1000);
-      await assertDropped(world.main, peer, idle);
-      await done;
-      assert.equal(peer.bytesReceived, 0);
-    };
-    const drippingHeader = async () => {
-      const peer = await caller(world.main);
-      const done = peer.drip(mark(308), 1, 2500);
-      await assertDropped(world.main, peer, idle);
-      await done;
-    };
-    await Promise.all([patient(), drippingBody(), drippingHeader()]);
-  },
-
-  "saying nothing": async (world) => {
-    const silent = await caller(world.main);
-    await assertDropped(world.main, silent, { reason: "idle timeout", failure: "handshake_timeout" });
-    assert.equal(silent.bytesReceived, 0);
-  },
-
-  "saying nothing after HELLO": async (world) => {
-    const silent = await greeted(world.main);
-    await assertDropped(world.main, silent, { reason: "idle timeout", failure: "handshake_timeout" });
-  },
-
   "connect and close, in every way": async (world) => {
     const { log } = world.main;
     const left = async (peer: Awaited<ReturnType<typeof caller>>, reason: RegExp) => {
@@ -224,6 +183,52 @@ export const FRAMING: Record<string, Case> = {
     }
     await assertKept(world.main, peer);
     peer.close();
+  },
+};
+
+/** Connections that take their time. */
+export const SLOWNESS: Record<string, Case> = {
+  "slow drips": async (world) => {
+    const hello = (peer: { session: HostileSession }) =>
+      frameOf(encodeMessage({ type: "hello", hello: peer.session.hello }));
+    const idle = { reason: "idle timeout", failure: "handshake_timeout" } as const;
+    const patient = async () => {
+      // A handshake in pieces that is done before the check is as good as any.
+      const peer = await caller(world.main);
+      await peer.drip(hello(peer), 40, 20);
+      await peer.saw("HELLO", (m) => m.type === "hello");
+      await peer.drip(peer.frame({ type: "auth", auth: { flags: 200 } }), 7, 5);
+      await peer.saw("a grant", (m) => m.type === "sendMoreExtended");
+      await assertKept(world.main, peer);
+      peer.close();
+    };
+    const drippingBody = async () => {
+      const peer = await caller(world.impatient);
+      const frame = hello(peer);
+      await peer.write(frame.subarray(0, 4));
+      const done = peer.drip(frame.subarray(4), 1, 1000);
+      await assertDropped(world.impatient, peer, idle);
+      await done;
+      assert.equal(peer.bytesReceived, 0);
+    };
+    const drippingHeader = async () => {
+      const peer = await caller(world.impatient);
+      const done = peer.drip(mark(308), 1, 2500);
+      await assertDropped(world.impatient, peer, idle);
+      await done;
+    };
+    await Promise.all([patient(), drippingBody(), drippingHeader()]);
+  },
+
+  "saying nothing": async (world) => {
+    const silent = await caller(world.impatient);
+    await assertDropped(world.impatient, silent, { reason: "idle timeout", failure: "handshake_timeout" });
+    assert.equal(silent.bytesReceived, 0);
+  },
+
+  "saying nothing after HELLO": async (world) => {
+    const silent = await greeted(world.impatient);
+    await assertDropped(world.impatient, silent, { reason: "idle timeout", failure: "handshake_timeout" });
   },
 };
 

@@ -1,5 +1,5 @@
 /** The nodes under attack: `run` as a process of its own, with the settings of a stellar-core configuration. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../overlay/base/clock.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
@@ -12,7 +12,7 @@ import { HOSTILE_PASSPHRASE, HostileIdentity } from "../kit/hostile_keys.ts";
 import { HostileDoor, pause } from "../kit/hostile_peer.ts";
 import { DropLog, type Target } from "../kit/hostile_target.ts";
 import { type RunningTool, startTool, temporaryFolder } from "../kit/tool.ts";
-import { closeLedgers, type DoorName, DOORS, FIRST_SLOT, live, type World } from "./world.ts";
+import { closeLedgers, type DoorName, DOORS, live, type World } from "./world.ts";
 
 /** Longest life of a node under attack, should a test forget it. */
 const LIFE = "170s";
@@ -41,14 +41,16 @@ export class RunTarget implements Target {
     settings: string[] = [],
     flags: string[] = [],
     passphrase = HOSTILE_PASSPHRASE,
+    env: Record<string, string> = {},
   ): Promise<RunTarget> {
     const folder = temporaryFolder(), config = join(folder, "core.cfg"), database = join(folder, "node.db");
     writeFileSync(config, [`NETWORK_PASSPHRASE = ${JSON.stringify(passphrase)}`, ...settings, ""].join("\n"));
-    const log = ["--log", "json", "--log-level", "debug", "--status", "0", "--for", LIFE];
+    const log = ["--log", "json", "--log-level", "debug", "--status", "0", "--metrics", "127.0.0.1:0", "--for", LIFE];
     const holder: { target?: RunTarget } = {};
     let read = 0;
     const tool = startTool(["run", "--config", config, "--db", database, ...log, ...flags], {
       limitMs: 180_000,
+      env,
       onOutput: () => {
         if (holder.target !== undefined) read = holder.target.#take(read);
       },
@@ -115,16 +117,15 @@ export class RunTarget implements Target {
       (/[\x00-\x09\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e]/.exec(this.#tool.out()) ?? "");
   }
 
-  /** `VmRSS` or another figure of /proc, bytes. */
-  memory(figure = "VmRSS"): number {
-    const status = readFileSync(`/proc/${this.#tool.pid}/status`, "utf8");
-    return 1024 * Number(new RegExp(`^${figure}:\\s+(\\d+) kB`, "m").exec(status)![1]);
+  /** All gauges of the node; those with labels by label. */
+  async gauges(): Promise<Record<string, number & Record<string, number>>> {
+    const url = JSON.parse(this.#tool.out().split("\n").find((line) => line.includes('"type":"metrics"'))!).url;
+    return (await (await fetch(new URL("/metrics.json", url))).json()).gauges;
   }
 
-  /** CPU time so far, ms. */
-  cpuMs(): number {
-    const fields = readFileSync(`/proc/${this.#tool.pid}/stat`, "utf8").split(") ")[1].split(" ");
-    return 10 * (Number(fields[11]) + Number(fields[12]));
+  /** What its process holds, bytes. */
+  async residentBytes(): Promise<number> {
+    return (await this.gauges()).memoryBytes.resident;
   }
 
   /** Asks it to stop, as an operator does. */
@@ -164,11 +165,19 @@ export async function startWorld(): Promise<World & AsyncDisposable> {
   const listen = ["--listen", "127.0.0.1:0", "--no-dial"];
   const known = DOORS.map((name) => `"127.0.0.1:${doors[name].address.port}"`).join(", ");
   const [main, impatient, crowded, slots, dialer] = await Promise.all([
-    RunTarget.start([
-      "NODE_IS_VALIDATOR = true",
-      "MAX_ADDITIONAL_PEER_CONNECTIONS = 1000",
-      "MAX_PENDING_CONNECTIONS = 2000",
-    ], listen),
+    RunTarget.start(
+      [
+        "NODE_IS_VALIDATOR = true",
+        // Who is slow because this machine is busy must not be dropped for it.
+        "PEER_AUTHENTICATION_TIMEOUT = 60",
+        "MAX_ADDITIONAL_PEER_CONNECTIONS = 1000",
+        "MAX_PENDING_CONNECTIONS = 2000",
+        // On a small machine the collector works soon: what the process holds is what it needs.
+      ],
+      listen,
+      HOSTILE_PASSPHRASE,
+      { BUN_JSC_forceRAMSize: "33554432" },
+    ),
     RunTarget.start(["NODE_IS_VALIDATOR = true", "PEER_TIMEOUT = 2", "PEER_STRAGGLER_TIMEOUT = 2"], listen),
     RunTarget.start([
       "TARGET_PEER_CONNECTIONS = 1",
@@ -187,7 +196,7 @@ export async function startWorld(): Promise<World & AsyncDisposable> {
       DIALER_PASSPHRASE,
     ),
   ]);
-  await closeLedgers(main, FIRST_SLOT - 1, FIRST_SLOT, 3);
+  await closeLedgers(main, 14);
   // A node that nobody dialed aims at three peers only.
   const inbound = await live(dialer, { passphrase: DIALER_PASSPHRASE });
   return {

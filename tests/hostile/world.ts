@@ -83,15 +83,13 @@ export function nowSeconds(): bigint {
   return BigInt(Math.floor(Date.now() / 1000));
 }
 
-/** The slot the network of {@link World.main} is at when the attacks begin. */
-export const FIRST_SLOT = 1000;
-let slot = FIRST_SLOT;
+/** The slot the network of {@link World.main} is at. */
+let ledger = 1000, slots = 0;
 
-/** A slot that no other attack speaks about, and that the node takes messages of. */
+/** A slot that the node takes messages of. */
 export function nextSlot(): number {
-  // The node looks 100 slots ahead.
-  slot = slot === FIRST_SLOT + 90 ? FIRST_SLOT + 1 : slot + 1;
-  return slot;
+  // It looks 100 slots ahead.
+  return ledger + 1 + (slots++ % 90);
 }
 
 /** A quorum set, a transaction set, and a good SCP_MESSAGE that refers to both. */
@@ -105,20 +103,23 @@ export function goodEnvelope(): {
   return { message: scpMessage(key, nextSlot(), nominate(quorumSet.hash, content), NETWORK_ID), quorumSet, txSet };
 }
 
-/** `validators` new nodes externalize the slots from `first` to `last`: with a majority of those heard, the network moves on. */
-export async function closeLedgers(target: Target, first: number, last: number, validators: number): Promise<void> {
-  const keys = Array.from({ length: validators }, validator);
-  const quorumSet = quorumSetOf(keys.slice(0, 20)), txSet = txSetOf(251);
+/** The network's own validators, more than all others that the attacks make up. */
+const VALIDATORS = Array.from({ length: 100 }, validator);
+
+/** The network externalizes its next `count` slots. */
+export async function closeLedgers(target: Target, count: number): Promise<void> {
+  const quorumSet = quorumSetOf(VALIDATORS), txSet = txSetOf(251);
   const peer = await live(target);
   peer.items.push(quorumSet.message, txSet.message);
-  for (let slot = first; slot <= last; slot++) {
-    await peer.send(...keys.map((key) => {
+  for (let slot = ledger + 1; slot <= ledger + count; slot++) {
+    await peer.send(...VALIDATORS.map((key) => {
       const content = value(key, txSet.hash, nowSeconds(), NETWORK_ID);
       return scpMessage(key, slot, externalize(quorumSet.hash, content), NETWORK_ID);
     }));
     await peer.ping();
   }
   peer.close();
+  ledger += count;
 }
 
 /** A TRANSACTION whose envelope begins right and goes on at random. */
