@@ -123,7 +123,7 @@ export const PEERS: Record<string, Case> = {
     );
   },
 
-  "thousands of invented addresses": async () => {
+  "many announced addresses": async () => {
     // A node of the local network may learn loopback addresses; nothing listens at any of them.
     await using node = await RunTarget.start(["TARGET_PEER_CONNECTIONS = 1", "KNOWN_PEERS = []"], [
       "--no-dial",
