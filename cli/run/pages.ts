@@ -1,4 +1,5 @@
 /** What a running node shows over HTTP beside its metrics: its peers, and whether it is well. */
+import process from "node:process";
 import type { OverlayManager } from "../../overlay/manager/overlay_manager.ts";
 import { jsonPage, metricsPages, type Pages } from "../pages.ts";
 import { networkNameOf } from "../../overlay/base/networks.ts";
@@ -17,8 +18,15 @@ export function healthOf(node: { peers: number; inSync: boolean; dials: boolean;
   return node.inSync ? "ok" : "out of sync";
 }
 
+/** What the process holds, bytes. The heap in use counts what was not collected yet. */
+function memoryBytes(): Record<string, number> {
+  const { rss, heapUsed, heapTotal } = process.memoryUsage();
+  return { resident: rss, heapUsed, heapTotal };
+}
+
 /** All pages of a node. */
 export function nodePages(node: OverlayManager, observer: NodeObserver): Pages {
+  node.metrics.gauge("memoryBytes", memoryBytes);
   return {
     ...metricsPages(node.metrics),
     "/peers": {

@@ -304,6 +304,11 @@ export class Connection implements RecordSink {
     return this.#outLength + this.#batchedBytes + this.#socket.unsentBytes;
   }
 
+  /** Whether the header of a frame was read whose body is not complete. */
+  get inBody(): boolean {
+    return this.#decoder.inBody;
+  }
+
   /** Whether reading is paused. */
   get paused(): boolean {
     return this.#paused;

@@ -12,6 +12,12 @@ export type FloodId = string;
 export const REMEMBERED_LEDGERS = 12;
 
 /**
+ * Records held; the oldest goes first. Ours: upstream keeps all of twelve ledgers, and lets in only what its quorum said.
+ * Pubnet makes some 40,000 in that time.
+ */
+export const MAX_FLOOD_RECORDS = 100_000;
+
+/**
  * The id of a message: BLAKE2b-256 of the whole StellarMessage, its type included, without sequence and MAC.
  * Source: stellar-core BLAKE2.cpp xdrBlake2.
  */
@@ -28,8 +34,13 @@ interface FloodRecord {
 
 /** The records of one node. Node ids are `G...` texts: the answer must outlive a connection, so that a reconnect is no news. */
 export class Floodgate {
-  /** BOUNDED: {@link clearBelow} at every closed ledger; whatever is discarded is {@link forget}-ed. Upstream has no other bound. */
+  /** BOUNDED: `most`; also {@link clearBelow} at every closed ledger, and whatever is discarded is {@link forget}-ed. */
   readonly #records = new Map<FloodId, FloodRecord>();
+  readonly #most: number;
+
+  constructor(most: number = MAX_FLOOD_RECORDS) {
+    this.#most = most;
+  }
 
   /** Records held. */
   get size(): number {
@@ -46,6 +57,7 @@ export class Floodgate {
       if (from !== undefined) record.told.add(from);
       return false;
     }
+    if (this.#records.size >= this.#most) this.#records.delete(this.#records.keys().next().value!);
     this.#records.set(id, { ledger, told: new Set(from === undefined ? [] : [from]) });
     return true;
   }

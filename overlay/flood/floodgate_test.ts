@@ -75,3 +75,15 @@ test("Floodgate never names a node twice for a message that was not forgotten", 
     assert.equal(gate.size, model.size);
   }));
 });
+
+test("Floodgate holds no more records than its bound, and forgets the oldest", () => {
+  const gate = new Floodgate(3);
+  for (const id of ["a", "b", "c"]) assert.equal(gate.addRecord(id, 1, "X"), true);
+  assert.equal(gate.addRecord("a", 1, "Y"), false);
+  assert.equal(gate.addRecord("d", 1, "X"), true);
+  assert.equal(gate.size, 3);
+  assert.deepEqual([...gate.knownBy("a")], []);
+  assert.deepEqual([...gate.knownBy("b")], ["X"]);
+  assert.deepEqual(gate.broadcast("e", 1, ["X"]), ["X"]);
+  assert.equal(gate.size, 3);
+});

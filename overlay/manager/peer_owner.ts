@@ -3,7 +3,7 @@
  * stellar-core Peer.cpp (recvHello, recvAuth, recvPeers), OverlayManagerImpl.cpp (acceptAuthenticatedPeer, removePeer).
  */
 import type { DropOrder } from "../auth/handshake.ts";
-import { formatAddress, kindOfIp, wireOfAddress } from "../base/peer_address.ts";
+import { formatAddress, isDialable, wireOfAddress } from "../base/peer_address.ts";
 import { encodeNodeId } from "../crypto/strkey.ts";
 import { REALLY_DEAD_NUM_FAILURES_CUTOFF } from "../db/peer_manager.ts";
 import { TxAdverts } from "../flood/tx_adverts.ts";
@@ -82,9 +82,8 @@ export function peerHandlers(context: OverlayContext, events: PeerOwnerEvents): 
     const found = peers.flatMap(({ ip, port }) => {
       if (ip.length !== 4 || port < 1 || port > 65535) return [];
       const address = { host: ip.join("."), port };
-      const kind = kindOfIp(address.host);
-      if (kind === "private" && !config.allowPrivate) return [];
-      if (kind === "loopback" && !config.allowLoopback) return [];
+      // Upstream stores multicast, broadcast and "this host" too; nobody can be met there.
+      if (!isDialable(address.host, config)) return [];
       if (address.host === peer.remote.host && port === local.listeningPort) return [];
       return address;
     });

@@ -103,6 +103,7 @@ export const GAUGES = {
   cachedBytes: { help: "Bytes held to answer queries", label: "kind" },
   trackedLedger: { help: "Last ledger the network is known to have closed" },
   inSync: { help: "1 while new ledgers are heard of" },
+  memoryBytes: { help: "Memory of the process: resident, and of it the heap in use and all of it", label: "kind" },
 } as const satisfies Record<string, Definition>;
 /** Name of a gauge. */
 export type GaugeName = keyof typeof GAUGES;

@@ -34,6 +34,7 @@ import {
   ReceivedMessage,
   type StellarMessage,
 } from "../wire/messages.ts";
+import { checkShape } from "../wire/shape.ts";
 import {
   AUTH_MSG_FLAG_FLOW_CONTROL_BYTES_REQUESTED,
   type AuthCert,
@@ -43,6 +44,7 @@ import {
   type Hello,
   type WireAddress,
 } from "../wire/types.ts";
+import { bytesOfText } from "../wire/xdr.ts";
 import type { LocalNode } from "./local_node.ts";
 import { PeerMetrics } from "./peer_metrics.ts";
 import { failureOfRemoteError } from "./remote_error.ts";
@@ -439,6 +441,7 @@ export class Peer {
         break;
     }
     try {
+      checkShape(bytes);
       return this.#handlers.onMessage(this, message);
     } catch (error) {
       this.#handlerFailed(error);
@@ -612,8 +615,9 @@ export class Peer {
       remote: this.#remoteHello,
     });
     const name = errorCodeName(code);
-    // Source: stellar-core Peer.cpp recvError: everything but letters, digits and blanks becomes a star.
-    this.#end({ by: "remote", reason: `${name} (${text.replace(/[^A-Za-z0-9 ]/g, "*")})`, error: name, failure });
+    // Source: stellar-core Peer.cpp recvError: every byte that is no letter, digit or blank becomes a star.
+    const filtered = String.fromCharCode(...bytesOfText(text)).replace(/[^A-Za-z0-9 ]/g, "*");
+    this.#end({ by: "remote", reason: `${name} (${filtered})`, error: name, failure });
   }
 
   #onProblem(problem: FrameProblem): void {
@@ -684,7 +688,8 @@ export class Peer {
       this.#closeTimer?.cancel();
       return;
     }
-    const reason = `error reading message header: ${end.reason === "" ? "End of file" : end.reason}`;
+    const part = this.connection.inBody ? "body" : "header";
+    const reason = `error reading message ${part}: ${end.reason === "" ? "End of file" : end.reason}`;
     this.#end({ by: "remote", reason, failure: this.#failureOfEnd(end) });
   }
 

@@ -619,6 +619,13 @@ test("AUTH with other flags: AUTH and PEERS are answered first", async () => {
 
 // ---- ERROR_MSG and ends ----
 
+test("the text of a received ERROR_MSG is filtered by bytes, as upstream does", async () => {
+  const { clock, us, them } = await live();
+  them.error(2, "a\u001b[31m\u202e\r\nb");
+  await settle(clock);
+  assert.equal(us.drop?.reason, "ERR_CONF (a**31m*****b)");
+});
+
 test("a received ERROR_MSG ends it in any state, without an answer, and nothing after it is looked at", async () => {
   const before = await withRaw("weCalledRemote");
   const count = before.us.tap.writes.length;
@@ -827,6 +834,11 @@ test("corrupt XDR is answered with ERR_DATA, in the frame, in HELLO, and where w
       Uint8Array.of(0, 0, 0, 4, 0, 0, 0, 0),
       concatBytes(encodeMessage(sendMore(1, 1)), new Uint8Array(4)),
       Uint8Array.of(0, 0, 0, 5, 0, 0, 0, 101),
+      // Bodies that nobody here would decode.
+      Uint8Array.of(0, 0, 0, 8, 0, 0, 0, 1),
+      Uint8Array.of(0, 0, 0, 18, 0, 0, 0, 1),
+      concatBytes(Uint8Array.of(0, 0, 0, 7), new Uint8Array(32), Uint8Array.of(0, 0, 0, 2)),
+      concatBytes(Uint8Array.of(0, 0, 0, 10), new Uint8Array(16)),
     ]
   ) {
     const { clock, us, them } = await live();
@@ -855,9 +867,9 @@ test("corrupt XDR goes before a wrong MAC, unless it is too long to look at", as
 
 test("a quorum set of many megabytes is handed on undecoded, also while a ping is out", async () => {
   const { clock, us, them } = await live("weCalledRemote", { settings: { ping: false } });
-  const hostile = new Uint8Array(12 * 1024 * 1024);
-  hostile[3] = MessageType.scpQuorumset;
   // A threshold, and 300000 validators that are there: decoding it would make as many objects.
+  const hostile = new Uint8Array(16 + 300_000 * 36);
+  hostile[3] = MessageType.scpQuorumset;
   writeUint32(hostile, 8, 300_000);
   us.peer.ping();
   const startedMs = performance.now();
@@ -1169,9 +1181,10 @@ test("reading pauses while 201 messages are being processed, and goes on in orde
 test("reading pauses while 1 MiB is being processed, whatever its type", async () => {
   const work = new Work();
   const { clock, us, them } = await live("weCalledRemote", { handlers: { onMessage: work.handle } });
-  const qset = new Uint8Array(600_000);
-  qset[3] = MessageType.scpQuorumset;
-  for (let i = 0; i < 5; i++) them.send(qset);
+  const txSet = new Uint8Array(600_000);
+  txSet[3] = MessageType.txSet;
+  txSet[39] = 1;
+  for (let i = 0; i < 5; i++) them.send(txSet);
   await settle(clock);
   assert.deepEqual([work.started, us.peer.throttled], [2, true]);
   assert.deepEqual(us.peer.flowControl.localCapacity, full, "no flood message");

@@ -146,10 +146,13 @@ const transactionEnvelope: Codec<Uint8Array> = {
 function checkEnvelope(envelope: Uint8Array): Uint8Array {
   if (envelope.length < 4) throw new XdrError(`needs 4 bytes, ${envelope.length} left`);
   const kind = readUint32(envelope, 0);
-  if (kind !== ENVELOPE_TX_V0 && kind !== ENVELOPE_TX && kind !== ENVELOPE_TX_FEE_BUMP) {
-    throw new XdrError(`unknown transaction envelope type ${kind | 0}`);
-  }
+  if (!isTransactionKind(kind)) throw new XdrError(`unknown transaction envelope type ${kind | 0}`);
   return envelope;
+}
+
+/** Whether an envelope that begins with this word is a transaction. Source: Stellar-transaction.x `TransactionEnvelope`. */
+export function isTransactionKind(kind: number): boolean {
+  return kind === ENVELOPE_TX_V0 || kind === ENVELOPE_TX || kind === ENVELOPE_TX_FEE_BUMP;
 }
 
 /** One message between peers. The envelopes of transactions and transaction sets stay encoded. */

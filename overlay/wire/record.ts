@@ -53,6 +53,11 @@ export class RecordDecoder {
     return this.#headerBytes === 0 && this.#body === null;
   }
 
+  /** Whether a header was read whose body is not complete. */
+  get inBody(): boolean {
+    return this.#body !== null;
+  }
+
   /** Takes the next bytes of the stream and calls the sink for every record they complete. */
   push(chunk: Uint8Array): void {
     let at = 0;

@@ -25,6 +25,7 @@ export interface ToolResult {
 
 /** A run under way. */
 export interface RunningTool {
+  readonly pid: number;
   /** Everything printed on stdout so far. */
   out(): string;
   err(): string;
@@ -37,7 +38,14 @@ export interface RunningTool {
 /** Starts the tool. A run that takes longer than `limitMs` is killed, and its status is null. */
 export function startTool(
   args: readonly string[],
-  options: { input?: string; env?: Record<string, string>; limitMs?: number; cwd?: string } = {},
+  options: {
+    input?: string;
+    env?: Record<string, string>;
+    limitMs?: number;
+    cwd?: string;
+    /** Called whenever something was printed. */
+    onOutput?: () => void;
+  } = {},
 ): RunningTool {
   const [command, leading] = toolCommand();
   const env = { ...process.env, NO_COLOR: "1", XDG_DATA_HOME: dataHome(), ...options.env };
@@ -53,6 +61,7 @@ export function startTool(
   };
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     out += text;
+    options.onOutput?.();
     note();
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -73,6 +82,7 @@ export function startTool(
   let ended = false;
   done.then(() => (ended = true), () => (ended = true));
   return {
+    pid: child.pid!,
     out: () => out,
     err: () => err,
     // Not child.kill: after it Deno reports the signal as the end even of a program that exits on its own.
