@@ -222,6 +222,8 @@ function bookOf(sessions: Session[], peers: PlayedPeer[], engine: OverlayManager
       for (const peer of message.peers()) {
         const address = `${[...(peer.ip().value() as Buffer)].join(".")}:${peer.port()}`;
         if (address.startsWith("127.") && !allowLoopback) continue;
+        // Addresses of documentation lead nowhere: we do not keep them, where upstream does.
+        if (/^(192\.0\.2|198\.51\.100|203\.0\.113)\./.test(address)) continue;
         if (address === `${HOST}:${ourPort}` || book.has(address)) continue;
         book.set(address, "inbound");
       }

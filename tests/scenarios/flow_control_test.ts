@@ -6,7 +6,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Account, Asset, Keypair, Operation, TransactionBuilder } from "@stellar/stellar-base";
-import { toHex, writeUint32 } from "../../overlay/base/bytes.ts";
+import { toHex } from "../../overlay/base/bytes.ts";
 import { sleep, systemClock } from "../../overlay/base/clock.ts";
 import {
   automaticFloodBytes,
@@ -247,8 +247,8 @@ for (const section of ["acceptor eventually upgrades", "acceptor never upgrades,
 // ---- Reading throttle ----
 
 test("scenario: flow control total byte capacity throttles non-flood traffic", async () => {
-  const qset = new Uint8Array(100_000);
-  writeUint32(qset, 0, MessageType.scpQuorumset);
+  const validators = Array.from({ length: 2777 }, () => new Uint8Array(32));
+  const qset = encodeMessage({ type: "scpQuorumset", qSet: { threshold: 1, validators, innerSets: [] } });
   const limits = { totalBytes: 3 * qset.length - 1 };
   const { a, b, close } = await tcp({ limits, settings: { ping: false } });
   const full = b.flow.localCapacity;
