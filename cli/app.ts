@@ -31,6 +31,7 @@ Examples:
   stellar-overlay connect core-testnet1.stellar.org --network testnet
   stellar-overlay crawl --network testnet --listen 10
   stellar-overlay crawl --network pubnet --json --out pubnet.json
+  stellar-overlay run --network testnet --metrics 11627
   stellar-overlay simulate --nodes 60 &  stellar-overlay crawl --network local 127.0.0.2:11625`;
 
 /** The whole command line. `start` gives actions their context. */

@@ -71,10 +71,11 @@ export function addRun(program: Command, start: Start): void {
     .addHelpText(
       "after",
       `
-Ctrl-C or SIGTERM: says goodbye to all peers, closes the database, prints totals; exit status 0. Twice: stops at once.
+Ctrl-C or SIGTERM: goodbye to all peers, database closed, totals printed, exit status 0. Twice: stops at once.
 SIGHUP: reads the bans of the database again and drops the peers they name.
-The log on stdout never holds the node up: lines that a slow reader cannot take are lost and counted. When nobody reads it
-any more (a closed pipe or terminal) the node stops in order; for a node without a log write > /dev/null.`,
+The log never holds the node up: lines that a slow reader cannot take are lost and counted. When nobody
+reads it any more (a closed pipe or terminal) the node stops in order; without a log: > /dev/null.
+Everything else is in docs/run.md.`,
     )
     .action((flags: RunFlags) => start((ctx) => runRun(flags, ctx)));
 }

@@ -66,7 +66,8 @@ const SENTENCES: Sentences = {
   ],
   listening: (e) => `listening on ${e.address}`,
   dialing: (e) => `dialing ${e.address} (${e.reason})`,
-  dialFailed: (e) => `no connection to ${e.address}: ${describeFailure(e.failure)} (${e.failure.code})`,
+  // The failure of a dial names the address.
+  dialFailed: (e) => `no connection: ${describeFailure(e.failure)} (${e.failure.code})`,
   authenticated: (e) =>
     `peer ${e.nodeId} at ${e.address}: ${e.role === "weCalledRemote" ? "outbound" : "inbound"}, ${
       escapeRemoteText(e.versionStr)
@@ -88,7 +89,10 @@ const SENTENCES: Sentences = {
     e.ledgerSeq === undefined
       ? `no ledger heard of in ${ms(e.silentMs)}`
       : `out of sync: no ledger after ${e.ledgerSeq} in ${ms(e.silentMs)}`,
-  syncGained: (e) => `ledger ${e.ledgerSeq}${e.outOfSyncMs === 0 ? "" : `: in sync after ${ms(e.outOfSyncMs)}`}`,
+  syncGained: (e) =>
+    `the network is at ledger ${e.ledgerSeq}${
+      e.outOfSyncMs === 0 ? "" : `; we were out of sync for ${ms(e.outOfSyncMs)}`
+    }`,
   ledgerLimits: (e) => `limits of the ledger: ${toJson(e.limits, 0)}`,
   databaseFailed: (e) => `the node goes on without its database: ${describeFailure(e.failure)} (${e.failure.code})`,
   stopping: () => "the engine stops",

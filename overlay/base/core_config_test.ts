@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fromCoreConfig } from "./config.ts";
 import { parseCoreConfig, readCoreConfig } from "./core_config.ts";
 import { isFailure, OverlayError } from "./errors.ts";
 import { formatAddress } from "./peer_address.ts";
@@ -222,4 +223,69 @@ test("readCoreConfig reads a file, or says why it cannot", async () => {
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("parseCoreConfig maps the keys of flooding, writing, slots and tests, and fromCoreConfig passes them on", async () => {
+  const text = `NETWORK_PASSPHRASE="x"
+RUN_STANDALONE=true
+ALLOW_LOCALHOST_FOR_TESTING=true
+ALLOW_PRIVATE_ADDRESSES_FOR_TESTING=true
+ARTIFICIALLY_SKIP_CONNECTION_ADJUSTMENT_FOR_TESTING=true
+MAX_OUTBOUND_PENDING_CONNECTIONS=7
+MAX_INBOUND_PENDING_CONNECTIONS=9
+MAX_BATCH_WRITE_COUNT=11
+MAX_BATCH_WRITE_BYTES=12000
+FLOOD_TX_PERIOD_MS=201
+FLOOD_SOROBAN_TX_PERIOD_MS=202
+FLOOD_ADVERT_PERIOD_MS=103
+FLOOD_DEMAND_PERIOD_MS=204
+FLOOD_DEMAND_BACKOFF_DELAY_MS=505
+FLOOD_OP_RATE_PER_LEDGER=1.5
+FLOOD_SOROBAN_RATE_PER_LEDGER=2
+MAX_SLOTS_TO_REMEMBER=24
+`;
+  const core = await parseCoreConfig(text, "core.cfg");
+  const expected = {
+    runStandalone: true,
+    allowPrivate: true,
+    allowLoopback: true,
+    skipConnectionAdjustment: true,
+    maxOutboundPendingConnections: 7,
+    maxInboundPendingConnections: 9,
+    maxBatchWriteCount: 11,
+    maxBatchWriteBytes: 12_000,
+    floodTxPeriodMs: 201,
+    floodSorobanTxPeriodMs: 202,
+    floodAdvertPeriodMs: 103,
+    floodDemandPeriodMs: 204,
+    floodDemandBackoffMs: 505,
+    floodOpRatePerLedger: 1.5,
+    floodSorobanRatePerLedger: 2,
+    maxSlotsToRemember: 24,
+  };
+  assert.deepEqual(core.settings, expected);
+  const config = fromCoreConfig(core) as unknown as Record<string, unknown>;
+  for (const [key, value] of Object.entries(expected)) assert.equal(config[key], value, key);
+  assert.equal(fromCoreConfig(core, { maxSlotsToRemember: 5 }).maxSlotsToRemember, 5);
+});
+
+test("settings that cannot work are refused with a sentence that names the line and the key", async () => {
+  const refused = async (line: string, sentence: RegExp) => {
+    const text = `NETWORK_PASSPHRASE="x"\n${line}\n`;
+    await assert.rejects(
+      async () => fromCoreConfig(await parseCoreConfig(text, "core.cfg"), {}, { path: "core.cfg" }),
+      (error: unknown) => isFailure("config_invalid")(error) && sentence.test(error.message),
+      line,
+    );
+  };
+  await refused("MAX_SLOTS_TO_REMEMBER=0", /line 2: MAX_SLOTS_TO_REMEMBER is not a whole number from 1/);
+  await refused("MAX_BATCH_WRITE_COUNT=0", /MAX_BATCH_WRITE_COUNT is not a whole number from 1/);
+  await refused("FLOOD_DEMAND_PERIOD_MS=-1", /FLOOD_DEMAND_PERIOD_MS is not a whole number from 1/);
+  await refused("FLOOD_OP_RATE_PER_LEDGER=0.0", /line 2: FLOOD_OP_RATE_PER_LEDGER is not a number above 0/);
+  await refused('FLOOD_SOROBAN_RATE_PER_LEDGER="fast"', /FLOOD_SOROBAN_RATE_PER_LEDGER is not a number above 0/);
+  await refused("RUN_STANDALONE=1", /RUN_STANDALONE is not true or false/);
+  await refused(
+    "MAX_INBOUND_PENDING_CONNECTIONS=600",
+    /600 inbound pending connections exceed maxPendingConnections 500/,
+  );
 });

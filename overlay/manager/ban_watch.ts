@@ -30,6 +30,7 @@ export class BanWatch {
   readonly #options: BanWatchOptions;
   /** The bans as last told, by node id. BOUNDED: by the table. */
   #known: Map<string, Ban>;
+  #running = false;
   #poll: Timer | undefined;
   #end: Timer | undefined;
 
@@ -41,6 +42,7 @@ export class BanWatch {
   /** Looks every {@link BAN_CHECK_MS}, and when the next timed ban ends. */
   start(): void {
     this.close();
+    this.#running = true;
     if (this.#options.shared) this.#armPoll();
     this.#armEnd();
   }
@@ -73,15 +75,15 @@ export class BanWatch {
       different = true;
       onUnbanned(old.nodeId, old.untilAt !== null && old.untilAt <= clock.wallMs());
     }
-    if (different && this.#end !== undefined) this.#armEnd();
+    if (different && this.#running) this.#armEnd();
     return different;
   }
 
   /** Looks no more. */
   close(): void {
+    this.#running = false;
     this.#poll?.cancel();
     this.#end?.cancel();
-    this.#poll = this.#end = undefined;
   }
 
   #holding(): Map<string, Ban> {
@@ -100,6 +102,7 @@ export class BanWatch {
     const { clock, banManager, onError } = this.#options;
     let nextAt = Infinity;
     for (const { untilAt } of this.#known.values()) if (untilAt !== null) nextAt = Math.min(nextAt, untilAt);
+    if (nextAt === Infinity) return;
     // The wall clock may be set: a timer that fires early finds nothing and is set again.
     const delayMs = Math.min(LONGEST_TIMER_MS, Math.max(1, nextAt - clock.wallMs()));
     this.#end = clock.setTimer(delayMs, () => {
@@ -109,7 +112,7 @@ export class BanWatch {
       } catch (error) {
         onError(error);
       }
-      if (this.#end !== undefined) this.#armEnd();
+      if (this.#running) this.#armEnd();
     });
   }
 }

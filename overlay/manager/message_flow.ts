@@ -2,21 +2,19 @@
  * What becomes of every message of an authenticated peer: ignored, flooded on, answered, kept, published. Source: stellar-core
  * Peer.cpp recvMessage and its handlers, OverlayManagerImpl.cpp (recvFloodedMsgID, broadcastMessage); flooding.md.
  */
+import { equalBytes } from "../base/bytes.ts";
 import { OverlayError } from "../base/errors.ts";
 import { Floodgate, type FloodId, floodIdOf } from "../flood/floodgate.ts";
 import { MessageDispatcher } from "../flood/message_dispatcher.ts";
 import { ScpState } from "../flood/scp_state.ts";
-import { transactionHash, TransactionPool } from "../flood/transaction_pool.ts";
-import { TxDemandsManager } from "../flood/tx_demands.ts";
 import type { Peer } from "../peer/peer.ts";
 import { encodeMessage, MessageType, type ReceivedMessage, type StellarMessage } from "../wire/messages.ts";
-import { equalBytes } from "../base/bytes.ts";
 import type { OverlayContext } from "./overlay_context.ts";
 import { OwnStatements } from "./own_statements.ts";
-import type { AuthenticatedPeer, Member } from "./peer_lists.ts";
-import { sampleName, SeenMessages } from "./seen_messages.ts";
+import type { AuthenticatedPeer } from "./peer_lists.ts";
+import { UniqueTraffic } from "./seen_messages.ts";
 import { type SubscribeOptions, Subscription } from "./subscription.ts";
-import { TransactionInterest } from "./transaction_interest.ts";
+import { TransactionTraffic } from "./transaction_traffic.ts";
 
 /** Who decides about messages, where the embedding program does. */
 export interface MessageFlowOptions {
@@ -33,29 +31,22 @@ export class MessageFlow {
   readonly floodgate = new Floodgate();
   readonly scp: ScpState;
   readonly dispatcher: MessageDispatcher;
-  readonly transactions = new TransactionPool();
-  readonly demands: TxDemandsManager;
-  readonly interest: TransactionInterest;
+  readonly traffic: TransactionTraffic;
   /** See `OverlayManager.onSurveyMessage`. */
   onSurveyMessage: ((from: AuthenticatedPeer, message: ReceivedMessage) => void) | undefined;
   readonly #context: OverlayContext;
   readonly #options: MessageFlowOptions;
-  readonly #seen = new SeenMessages();
+  readonly #counts: UniqueTraffic;
   readonly #own = new OwnStatements();
   /** BOUNDED: by the embedding program. */
   readonly #subscriptions = new Set<Subscription>();
-  #started = false;
   #closed = false;
 
   constructor(context: OverlayContext, options: MessageFlowOptions) {
     this.#context = context;
     this.#options = options;
     const { config, clock, random, local, ledger, lists, metrics } = context;
-    this.interest = new TransactionInterest(config.isValidator, (pulls) => {
-      if (!this.#started) return;
-      if (pulls) this.demands.start();
-      else this.demands.close();
-    });
+    this.#counts = new UniqueTraffic(metrics);
     this.scp = new ScpState({
       clock,
       networkId: local.networkId,
@@ -85,25 +76,12 @@ export class MessageFlow {
         onFetched: (kind, ms) => metrics.observe("fetchTime", ms, kind),
       },
     });
-    this.demands = new TxDemandsManager({
-      clock,
-      random,
-      limits: ledger,
-      transactions: this.transactions,
-      peers: () => lists.members(),
-      periodMs: config.floodDemandPeriodMs,
-      backoffMs: config.floodDemandBackoffMs,
-      events: {
-        onPulled: (ms) => metrics.observe("txPullLatency", ms),
-        onPulledFrom: (nodeId, ms) => {
-          metrics.observe("peerTxPullLatency", ms);
-          lists.member(nodeId)?.metrics.pullLatency.add(clock.nowMs(), ms);
-        },
-        onTimeout: (nodeId) => {
-          const member = lists.member(nodeId);
-          if (member !== undefined) member.metrics.demandTimeouts++;
-        },
-      },
+    this.traffic = new TransactionTraffic(context, {
+      floodgate: this.floodgate,
+      counts: this.#counts,
+      acceptTransaction: options.acceptTransaction,
+      relay: (id, message, hash) => this.relay(id, message, hash),
+      ledgerSeq: () => this.ledgerSeq,
     });
   }
 
@@ -114,37 +92,35 @@ export class MessageFlow {
 
   /** Begins to demand, if transactions are wanted. */
   start(): void {
-    this.#started = true;
-    if (this.interest.pulls) this.demands.start();
+    this.traffic.start();
   }
 
   /** Ends all subscriptions and timers; nothing is published or sent any more. */
   close(): void {
-    this.#started = false;
     this.#closed = true;
     for (const subscription of [...this.#subscriptions]) subscription.close();
-    this.demands.close();
+    this.traffic.close();
     this.dispatcher.close();
   }
 
   /** See `OverlayManager.subscribe`. */
   subscribe(options: SubscribeOptions): Subscription {
     const subscription = new Subscription(options, (closed) => {
-      if (this.#subscriptions.delete(closed)) this.interest.count(closed, -1);
+      if (this.#subscriptions.delete(closed)) this.traffic.interest.count(closed, -1);
     }, () => void this.#context.metrics.counters.subscriberOverflow++);
     if (this.#closed) {
       subscription.close();
       return subscription;
     }
     this.#subscriptions.add(subscription);
-    this.interest.count(subscription, 1);
+    this.traffic.interest.count(subscription, 1);
     return subscription;
   }
 
   /** Takes a message. The promise settles when slow subscribers made room. @throws OverlayError `xdr_invalid` */
   receive(peer: Peer, message: ReceivedMessage): Promise<void> | void {
     const { type, bytes } = message;
-    if (!this.interest.isUseful(type)) {
+    if (!this.traffic.interest.isUseful(type)) {
       this.#context.metrics.counters.ignoredMessages++;
       return;
     }
@@ -154,11 +130,11 @@ export class MessageFlow {
       case MessageType.transaction:
       case MessageType.floodAdvert:
       case MessageType.floodDemand:
-        this.#onTransactionTraffic(member, message);
+        this.traffic.receive(member, message);
         break;
       case MessageType.scpMessage: {
         const id = floodIdOf(bytes);
-        this.#countFlood(member, id, bytes.length);
+        this.#counts.flood(member.metrics, id, bytes.length);
         if (!this.floodgate.addRecord(id, this.ledgerSeq, member.nodeId)) return;
         this.dispatcher.receive(member, message, id);
         break;
@@ -167,13 +143,13 @@ export class MessageFlow {
       case MessageType.timeSlicedSurveyResponse:
       case MessageType.timeSlicedSurveyStartCollecting:
       case MessageType.timeSlicedSurveyStopCollecting:
-        this.#countFlood(member, floodIdOf(bytes), bytes.length);
+        this.#counts.flood(member.metrics, floodIdOf(bytes), bytes.length);
         this.onSurveyMessage?.(member, message);
         break;
       case MessageType.txSet:
       case MessageType.generalizedTxSet:
       case MessageType.scpQuorumset:
-        this.#countFetch(member, bytes);
+        this.#counts.fetch(member.metrics, bytes);
         this.dispatcher.receive(member, message);
         break;
       default:
@@ -191,12 +167,7 @@ export class MessageFlow {
     }
     if (this.#closed) return [];
     const bytes = encodeMessage(message);
-    if (message.type === "transaction") {
-      const hash = transactionHash(bytes);
-      this.transactions.add(hash, bytes, this.ledgerSeq);
-      this.interest.setOwn(this.transactions.size > 0);
-      return this.relay(floodIdOf(bytes), bytes, hash);
-    }
+    if (message.type === "transaction") return this.traffic.offer(bytes);
     const id = floodIdOf(bytes);
     if (
       message.type === "scpMessage" &&
@@ -229,76 +200,14 @@ export class MessageFlow {
     return told;
   }
 
-  #onTransactionTraffic(member: Member, message: ReceivedMessage): void {
-    const { type, bytes } = message;
-    const { metrics } = this.#context;
-    const ledger = this.ledgerSeq;
-    if (type === MessageType.floodAdvert) {
-      this.#countFlood(member, sampleName(bytes), bytes.length);
-      if (this.interest.offers) metrics.counters.receivedAdvertHashes += member.adverts.receive(bytes, ledger);
-    } else if (type === MessageType.floodDemand) {
-      this.#countFlood(member, sampleName(bytes), bytes.length);
-      if (this.interest.offers) this.demands.answer(bytes, member);
-    } else {
-      const id = floodIdOf(bytes);
-      this.#countFlood(member, id, bytes.length);
-      if (this.interest.pulls) this.#onTransaction(member, message, id, ledger);
-    }
-  }
-
-  #onTransaction(member: Member, message: ReceivedMessage, id: FloodId, ledger: number): void {
-    const { bytes } = message;
-    // What is no transaction at all ends the connection, as upstream's decoder does.
-    message.decode();
-    this.floodgate.addRecord(id, ledger, member.nodeId);
-    const hash = transactionHash(bytes);
-    this.demands.received(hash, member.nodeId);
-    if (this.transactions.knows(hash)) return;
-    if (this.#options.acceptTransaction?.(bytes) === false) {
-      this.floodgate.forget(id);
-      return;
-    }
-    const kept = bytes.slice();
-    const result = this.transactions.add(hash, kept, ledger);
-    if (result === "added") this.relay(id, kept, hash);
-    else if (result === "full") this.floodgate.forget(id);
-  }
-
   #onTracking(slot: number): void {
     const { config, lists } = this.#context;
     this.dispatcher.slotsChanged();
-    this.transactions.ledgerClosed(slot);
-    if (this.transactions.size === 0) this.interest.setOwn(false);
+    this.traffic.ledgerClosed(slot);
     const oldest = slot - config.maxSlotsToRemember + 1;
     this.floodgate.clearBelow(oldest);
     for (const member of lists.members()) member.adverts.clearBelow(oldest);
     this.#options.onTracking(slot);
-  }
-
-  #countFlood(member: Member, name: string, bytes: number): void {
-    const { counters } = this.#context.metrics;
-    const isNew = this.#seen.add(name);
-    member.metrics.countFlood(isNew, bytes);
-    if (isNew) {
-      counters.uniqueFloodMessages++;
-      counters.uniqueFloodBytes += bytes;
-    } else {
-      counters.duplicateFloodMessages++;
-      counters.duplicateFloodBytes += bytes;
-    }
-  }
-
-  #countFetch(member: Member, message: Uint8Array): void {
-    const { counters } = this.#context.metrics;
-    const bytes = message.length, isNew = this.#seen.add(sampleName(message));
-    member.metrics.countFetch(isNew, bytes);
-    if (isNew) {
-      counters.uniqueFetchMessages++;
-      counters.uniqueFetchBytes += bytes;
-    } else {
-      counters.duplicateFetchMessages++;
-      counters.duplicateFetchBytes += bytes;
-    }
   }
 
   #publish(from: string, message: ReceivedMessage): Promise<void> | undefined {

@@ -118,7 +118,7 @@ export function collectFrom(
   parts: { lists: PeerLists; flow: MessageFlow; totals: PeerTotals; inSync: () => boolean },
 ): void {
   const { lists, flow, totals, inSync } = parts;
-  const { dispatcher, demands, floodgate, transactions, scp } = flow;
+  const { dispatcher, floodgate, scp, traffic: { demands, transactions } } = flow;
   metrics.onCollect(() => {
     const { counters } = metrics;
     counters.demandedHashes = demands.counts.demandedHashes;

@@ -3,18 +3,15 @@
  * each decision is made in a module of its own. Source: stellar-core OverlayManagerImpl.cpp; peers.md, flooding.md.
  */
 import { toHex } from "../base/bytes.ts";
-import type { Clock, Timer } from "../base/clock.ts";
-import { type OverlayConfig, tickMs } from "../base/config.ts";
+import type { Clock } from "../base/clock.ts";
+import type { OverlayConfig } from "../base/config.ts";
 import { OverlayError } from "../base/errors.ts";
-import { formatAddress, type PeerAddress } from "../base/peer_address.ts";
-import { type Random, shuffle } from "../base/random.ts";
+import type { PeerAddress } from "../base/peer_address.ts";
+import { shuffle } from "../base/random.ts";
 import { ScpQueueRules } from "../connection/scp_queue.ts";
 import { type Ban, BanManager } from "../db/ban_manager.ts";
-import type { Database } from "../db/database.ts";
-import { PeerManager, REALLY_DEAD_NUM_FAILURES_CUTOFF } from "../db/peer_manager.ts";
-import { dialQuery, type PeerType, RandomPeerSource } from "../db/random_peer_source.ts";
-import type { Floodgate } from "../flood/floodgate.ts";
-import { floodIdOf } from "../flood/floodgate.ts";
+import { PeerManager } from "../db/peer_manager.ts";
+import { type Floodgate, floodIdOf } from "../flood/floodgate.ts";
 import type { MessageDispatcher } from "../flood/message_dispatcher.ts";
 import { isNewerScpMessage } from "../flood/scp_statements.ts";
 import type { ScpState } from "../flood/scp_state.ts";
@@ -22,21 +19,19 @@ import type { TransactionPool } from "../flood/transaction_pool.ts";
 import type { TxDemandsManager } from "../flood/tx_demands.ts";
 import { OverlayMetrics } from "../metrics/overlay_metrics.ts";
 import { LocalNode } from "../peer/local_node.ts";
-import type { Drop } from "../peer/peer.ts";
-import type { Resolver, Transport } from "../transport/transport.ts";
 import { messageEnumName, type ReceivedMessage, type StellarMessage } from "../wire/messages.ts";
 import { PreferredPeers } from "./admission.ts";
 import { BanWatch } from "./ban_watch.ts";
-import { planTick } from "./dial_plan.ts";
+import { Connector } from "./connector.ts";
 import { changeLedgerLimits, initialLedgerLimits, largestTransaction, type LedgerChanges } from "./ledger_limits.ts";
 import { MessageFlow } from "./message_flow.ts";
 import { collectFrom, PeerTotals, trafficMeter } from "./node_metrics.ts";
 import type { OverlayContext } from "./overlay_context.ts";
 import type { OverlayEvent } from "./overlay_event.ts";
+import type { OverlayManagerOptions, PeerObserver } from "./overlay_options.ts";
 import { PeerDoor } from "./peer_door.ts";
 import { type AuthenticatedPeer, PeerLists } from "./peer_lists.ts";
-import { dropAs, peerHandlers } from "./peer_owner.ts";
-import { PeerResolution, type ResolvedPeers } from "./peer_resolution.ts";
+import { peerHandlers } from "./peer_owner.ts";
 import {
   type CorePeersJson,
   corePeersJson,
@@ -49,39 +44,8 @@ import type { SubscribeOptions, Subscription } from "./subscription.ts";
 import { SyncWatch } from "./sync_watch.ts";
 
 export type { OverlayEvent } from "./overlay_event.ts";
+export type { OverlayManagerOptions, PeerObserver } from "./overlay_options.ts";
 export type { PeerSnapshot } from "./peer_snapshot.ts";
-
-/** What a node is made of. */
-export interface OverlayManagerOptions {
-  /** Whole and adjusted: `pubnet()`, `standalone({...})`, `fromCoreConfig`. */
-  config: OverlayConfig;
-  transport: Transport;
-  resolver: Resolver;
-  clock: Clock;
-  random: Random;
-  /** Holds the address book and the bans. The node closes it when it stops. */
-  database: Database;
-  /** 32-byte Ed25519 seed; a fresh identity when absent. */
-  seed?: Uint8Array;
-  /** 32-byte Curve25519 secret; random when absent. */
-  x25519Secret?: Uint8Array;
-  /** Whose SCP messages count; everybody's when absent. 32 bytes. */
-  trusts?: (nodeId: Uint8Array) => boolean;
-  /** Whether a TRANSACTION message of a peer is kept and offered to others; all are when absent. */
-  acceptTransaction?: (message: Uint8Array) => boolean;
-  /** Told about events that people want in a log. It must not throw. */
-  log?: (event: OverlayEvent) => void;
-}
-
-/** What a part that is built on the node hears, the survey for one. Every method is optional and must not throw. */
-export interface PeerObserver {
-  /** A peer was admitted. */
-  onAuthenticated?(peer: AuthenticatedPeer): void;
-  /** An admitted peer is gone; nothing of it follows. */
-  onDropped?(peer: AuthenticatedPeer, drop: Drop): void;
-  /** The node's tick, every three seconds from the start delay on. */
-  onTick?(nowMs: number): void;
-}
 
 /** Peers asked for SCP state while out of sync. Source: stellar-core HerderImpl.cpp getMoreSCPState. */
 const RECOVERY_PEERS = 2;
@@ -105,16 +69,11 @@ export class OverlayManager {
   readonly #door: PeerDoor;
   readonly #flow: MessageFlow;
   readonly #totals: PeerTotals;
-  readonly #scpQueue: ScpQueueRules;
-  readonly #resolution: PeerResolution;
-  readonly #sources: Record<PeerType, RandomPeerSource>;
+  readonly #connector: Connector;
   readonly #sync: SyncWatch;
   readonly #bans: BanWatch;
   /** BOUNDED: by the parts that are built on the node. */
   readonly #observers = new Set<PeerObserver>();
-  #tick: Timer | undefined;
-  #start: Timer | undefined;
-  #outOfSyncSinceMs: number | undefined;
   #databaseFailedMs = -Infinity;
   #stopped: Promise<void> | undefined;
 
@@ -161,15 +120,12 @@ export class OverlayManager {
       log: (event) => options.log?.(event),
       stored: (act) => this.#stored(act),
     };
-    this.#scpQueue = new ScpQueueRules(isNewerScpMessage, { slotsToRemember: config.maxSlotsToRemember });
-    this.#resolution = new PeerResolution({ clock, resolver: options.resolver, config });
-    const source = (type: PeerType) => new RandomPeerSource(this.peerManager, dialQuery(type));
-    this.#sources = { inbound: source("inbound"), outbound: source("outbound"), preferred: source("preferred") };
+    const scpQueue = new ScpQueueRules(isNewerScpMessage, { slotsToRemember: config.maxSlotsToRemember });
     this.#flow = new MessageFlow(this.#context, {
       trusts: options.trusts,
       acceptTransaction: options.acceptTransaction,
       onTracking: (slot) => {
-        this.#scpQueue.track(slot);
+        scpQueue.track(slot);
         this.#sync.ledger();
       },
     });
@@ -212,8 +168,17 @@ export class OverlayManager {
         },
       }),
       meter: trafficMeter(this.metrics),
-      scpQueue: this.#scpQueue,
+      scpQueue,
       scpStateFrom: () => this.scp.range.min ?? 0,
+    });
+    this.#connector = new Connector(this.#context, {
+      resolver: options.resolver,
+      door: this.#door,
+      isTracking: () => this.isTracking,
+      onTick: (nowMs) => {
+        this.metrics.tick();
+        for (const observer of this.#observers) observer.onTick?.(nowMs);
+      },
     });
   }
 
@@ -234,12 +199,12 @@ export class OverlayManager {
 
   /** What demands are answered from. */
   get transactions(): TransactionPool {
-    return this.#flow.transactions;
+    return this.#flow.traffic.transactions;
   }
 
   /** Which transaction is demanded from whom. */
   get demands(): TxDemandsManager {
-    return this.#flow.demands;
+    return this.#flow.traffic.demands;
   }
 
   // ---- Life ----
@@ -260,7 +225,7 @@ export class OverlayManager {
     if (this.#context.stopping) return;
     this.#flow.start();
     this.#bans.start();
-    this.#start = this.#clock.setTimer(config.startDelayMs, () => void this.#begin());
+    this.#connector.start();
   }
 
   /** Where the door is; undefined without one. */
@@ -279,9 +244,7 @@ export class OverlayManager {
   async #stop(): Promise<void> {
     this.#context.stopping = true;
     this.#log({ event: "stopping" });
-    this.#start?.cancel();
-    this.#tick?.cancel();
-    this.#resolution[Symbol.dispose]();
+    this.#connector.close();
     this.#sync.close();
     this.#bans.close();
     // Before the peers go: nothing is delivered from here on.
@@ -302,58 +265,6 @@ export class OverlayManager {
     closing.clear();
     await closed;
     this.#options.database.close();
-  }
-
-  async #begin(): Promise<void> {
-    const resolved = await this.#resolution.resolve();
-    if (this.#context.stopping) return;
-    this.#storeResolved(resolved, true);
-    this.#stored(() => this.peerManager.removePeersWithManyFailures(REALLY_DEAD_NUM_FAILURES_CUTOFF));
-    this.#resolution.trigger();
-    this.#onTick();
-  }
-
-  /** Source: stellar-core OverlayManagerImpl.cpp storeConfigPeers, storePeerList. */
-  #storeResolved(peers: ResolvedPeers, startup: boolean): void {
-    for (const { peer, failure } of peers.failures) {
-      this.#log({ event: "resolveFailed", address: formatAddress(peer), failure });
-    }
-    this.#stored(() => this.peerManager.storeConfigPeers(peers, { startup }));
-    this.#context.preferred.setAddresses(peers.preferred);
-  }
-
-  #onTick(): void {
-    if (this.#context.stopping) return;
-    const resolved = this.#resolution.take();
-    if (resolved !== undefined) this.#storeResolved(resolved, false);
-    this.metrics.tick();
-    if (!this.config.noDial) this.#stored(() => this.#dialAsPlanned());
-    for (const observer of this.#observers) observer.onTick?.(this.#clock.nowMs());
-    this.#tick = this.#clock.setTimer(tickMs(this.config), () => this.#onTick());
-  }
-
-  #dialAsPlanned(): void {
-    const plan = planTick(
-      {
-        nowMs: this.#clock.nowMs(),
-        tracking: this.isTracking,
-        outOfSyncSinceMs: this.#outOfSyncSinceMs,
-        pendingOutbound: this.#lists.pendingOf("weCalledRemote"),
-        outbound: [...this.#lists.outbound.values()],
-        authenticatedInbound: this.#lists.inbound.size,
-      },
-      this.config,
-      {
-        random: this.#options.random,
-        randomPeers: (type, size, keep) => this.#sources[type].getRandomPeers(size, keep),
-        connectionAt: (address) => this.#lists.connectionAt(address),
-      },
-    );
-    this.#outOfSyncSinceMs = plan.outOfSyncSinceMs;
-    for (const step of plan.steps) {
-      if (step.do === "dial") this.#door.dial(step.address, step.reason);
-      else dropAs(step.peer.peer, step.drop);
-    }
   }
 
   // ---- The network's state ----
@@ -489,7 +400,7 @@ export class OverlayManager {
 
   /** Makes a watcher demand and relay transactions as a validator does, or ends that. Subscriptions decide for themselves. */
   wantTransactions(wanted: boolean): void {
-    this.#flow.interest.set(wanted);
+    this.#flow.traffic.interest.set(wanted);
   }
 
   /**

@@ -7,7 +7,7 @@ import { migrate } from "../db/schema.ts";
 import { RawRemote, testNode } from "../peer/peer_test_remote.ts";
 import { MemoryNetwork, type MemoryNetworkOptions } from "../transport/memory.ts";
 import type { Socket } from "../transport/transport.ts";
-import type { StellarMessage } from "../wire/messages.ts";
+import { decodeMessage, type StellarMessage } from "../wire/messages.ts";
 import type { OverlayEvent } from "./overlay_event.ts";
 import { OverlayManager, type OverlayManagerOptions } from "./overlay_manager.ts";
 
@@ -78,24 +78,39 @@ export class World {
     await this.clock.run(node.stop());
   }
 
-  /** A hand-driven peer of `node` that shook hands and granted; it has dialed. */
-  async remote(node: OverlayManager, grant: { messages: number; bytes: number } = { messages: 1e6, bytes: 1e9 }) {
-    const n = ++this.#remotes;
-    const local = testNode(this.clock, n, { passphrase: WORLD_PASSPHRASE });
+  /** A socket that dialed `node` and says nothing. */
+  silent(node: OverlayManager): Promise<Socket> {
     const { host, port } = node.listening!;
-    const remote = await new Promise<RawRemote>((resolve, reject) => {
-      const connect = (socket: Socket) => resolve(new RawRemote(socket, local, "weCalledRemote", this.clock));
-      const handlers = { onConnect: connect, onFail: (failure: unknown) => reject(failure) };
-      this.net.transport(`12.0.0.${n}`).dial({ host, port }, { timeoutMs: 5000 }, handlers);
-      void this.clock.advance(50);
+    const connected = new Promise<Socket>((resolve, reject) => {
+      const handlers = { onConnect: resolve, onFail: reject };
+      this.net.transport(`12.0.0.${++this.#remotes}`).dial({ host, port }, { timeoutMs: 5000 }, handlers);
     });
+    return this.clock.run(connected);
+  }
+
+  /** A hand-driven peer of `node` that dialed it and said HELLO, no more. */
+  async remoteAtHello(node: OverlayManager): Promise<RawRemote> {
+    const socket = await this.silent(node);
+    const local = testNode(this.clock, this.#remotes, { passphrase: WORLD_PASSPHRASE });
+    const remote = new RawRemote(socket, local, "weCalledRemote", this.clock);
     remote.hello();
     await this.clock.advance(50);
+    return remote;
+  }
+
+  /** The same after the handshake; it grants unless told otherwise. */
+  async remote(node: OverlayManager, grant = { messages: 1e6, bytes: 1e9 }): Promise<RawRemote> {
+    const remote = await this.remoteAtHello(node);
     remote.auth();
     await this.clock.advance(50);
     if (grant.messages > 0) remote.grant(grant.messages, grant.bytes);
     await this.clock.advance(20);
     return remote;
+  }
+
+  /** For `broadcast`, which takes messages decoded. */
+  decode(message: Uint8Array): StellarMessage {
+    return decodeMessage(message);
   }
 }
 

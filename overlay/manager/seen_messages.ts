@@ -3,6 +3,8 @@
  * OverlayManagerImpl.cpp recordMessageMetric; survey.md section 8.
  */
 import { primitives } from "../crypto/primitives.ts";
+import type { OverlayMetrics } from "../metrics/overlay_metrics.ts";
+import type { PeerMetrics } from "../peer/peer_metrics.ts";
 import { hashText } from "../flood/tx_adverts_hashes.ts";
 
 /** Messages remembered. Source: stellar-core OverlayManagerImpl.cpp, the cache of message metrics. */
@@ -42,5 +44,43 @@ export class SeenMessages {
     if (this.#names.size >= this.#most) this.#names.delete(this.#names.values().next().value!);
     this.#names.add(name);
     return true;
+  }
+}
+
+/** Counts unique and duplicate messages, per peer and in all. Bytes are those of StellarMessages. */
+export class UniqueTraffic {
+  readonly #metrics: OverlayMetrics;
+  readonly #seen = new SeenMessages();
+
+  constructor(metrics: OverlayMetrics) {
+    this.#metrics = metrics;
+  }
+
+  /** A flood or survey message came; `name` is its flood id, or its {@link sampleName}. */
+  flood(from: PeerMetrics, name: string, bytes: number): void {
+    const { counters } = this.#metrics;
+    const isNew = this.#seen.add(name);
+    from.countFlood(isNew, bytes);
+    if (isNew) {
+      counters.uniqueFloodMessages++;
+      counters.uniqueFloodBytes += bytes;
+    } else {
+      counters.duplicateFloodMessages++;
+      counters.duplicateFloodBytes += bytes;
+    }
+  }
+
+  /** A transaction set or quorum set came. */
+  fetch(from: PeerMetrics, message: Uint8Array): void {
+    const { counters } = this.#metrics;
+    const bytes = message.length, isNew = this.#seen.add(sampleName(message));
+    from.countFetch(isNew, bytes);
+    if (isNew) {
+      counters.uniqueFetchMessages++;
+      counters.uniqueFetchBytes += bytes;
+    } else {
+      counters.duplicateFetchMessages++;
+      counters.duplicateFetchBytes += bytes;
+    }
   }
 }

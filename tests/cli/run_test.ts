@@ -320,6 +320,29 @@ test("run: when nobody reads the log any more it stops in order, says so, and it
   assert.match(err, /nobody reads the log any more \(stdout is closed\): stopping/);
 });
 
+test("run: a reader that takes nothing does not hold the node up; what it missed is counted", async () => {
+  const [command, leading] = toolCommand();
+  const args = ["run", "--network", "local", "--no-db", "--listen", "127.0.0.1:0", "--metrics", "0", "--log", "json"];
+  const noisy = ["--log-level", "debug", "--status", "1ms", "--for", "40"];
+  const child = spawn(command, [...leading, ...args, ...noisy], { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+  let out = "";
+  const read = (chunk: string) => void (out += chunk);
+  child.stdout.setEncoding("utf8").on("data", read);
+  await until(() => /"type":"metrics".*\n/.test(out));
+  child.stdout.off("data", read).pause();
+  const { url } = JSON.parse(out.split("\n").find((line) => line.includes('"type":"metrics"'))!);
+  // Some 300 kB of lines per second against 1 MiB and a pipe.
+  await until(async () => (await (await fetch(`${url}health`)).json()).uptimeMs > 7000);
+  child.stdout.on("data", read).resume();
+  await until(() => /"type":"linesLost".*\n/.test(out));
+  const lost = JSON.parse(out.split("\n").find((line) => line.includes('"type":"linesLost"'))!);
+  assert.ok(lost.count > 0);
+  process.kill(child.pid!, "SIGTERM");
+  assert.equal(await ended, 0);
+  assert.match(out, /"type":"stopped".*\n$/);
+});
+
 test("run: a second signal stops at once with 130", async () => {
   const node = await startNode([]);
   node.run.signal("SIGINT");

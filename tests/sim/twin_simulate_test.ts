@@ -30,6 +30,9 @@ function world() {
       outColour: false,
       errColour: false,
       outClosed: false,
+      openQueue: () => {
+        throw new Error("simulate needs no queue");
+      },
     },
     clock,
     random: new SeededRandom(1),
@@ -37,6 +40,8 @@ function world() {
     resolver: network,
     env: {},
     signal: interruption.signal,
+    onHangup: () => ({ [Symbol.dispose]: () => {} }),
+    onUncaught: () => ({ [Symbol.dispose]: () => {} }),
   };
   return { clock, ctx, text, interruption };
 }
