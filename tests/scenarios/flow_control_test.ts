@@ -367,14 +367,16 @@ for (const section of ["acceptor eventually upgrades", "acceptor never upgrades,
 // ---- Reading throttle ----
 
 test("scenario: flow control total byte capacity throttles non-flood traffic", async () => {
-  const qset = new Uint8Array(100_000);
-  writeUint32(qset, 0, MessageType.scpQuorumset);
-  const limits = { totalBytes: 3 * qset.length - 1 };
+  // A transaction set that counts one entry.
+  const txSet = new Uint8Array(100_000);
+  writeUint32(txSet, 0, MessageType.txSet);
+  writeUint32(txSet, 36, 1);
+  const limits = { totalBytes: 3 * txSet.length - 1 };
   const { a, b, close } = await tcp({ limits, settings: { ping: false } });
   const full = b.flow.localCapacity;
   for (let burst = 1; burst <= 100; burst++) {
     b.holds = true;
-    for (let i = 0; i < 4; i++) a.peer.send(qset);
+    for (let i = 0; i < 4; i++) a.peer.send(txSet);
     await eventually(() => b.peer.throttled, "throttled");
     assert.equal(b.received.length, 4 * burst - 1);
     assert.deepEqual(b.flow.localCapacity, full);
