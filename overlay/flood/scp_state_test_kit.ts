@@ -88,9 +88,9 @@ export function quorumSetOf(keys: SigningKey[]): { set: ScpQuorumSet; message: U
   return { set, message, hash: sha256(message.subarray(4)) };
 }
 
-/** A GENERALIZED_TX_SET and its hash. */
-export function txSetOf(n: number): { message: Uint8Array; hash: Uint8Array } {
-  const previousLedgerHash = new Uint8Array(32).fill(n);
+/** A GENERALIZED_TX_SET and its hash, one per number or per 32 bytes. */
+export function txSetOf(n: number | Uint8Array): { message: Uint8Array; hash: Uint8Array } {
+  const previousLedgerHash = typeof n === "number" ? new Uint8Array(32).fill(n) : n;
   const generalizedTxSet = { v: 1 as const, previousLedgerHash, phases: new Uint8Array(4) };
   const message = encodeMessage({ type: "generalizedTxSet", generalizedTxSet });
   return { message, hash: sha256(message.subarray(4)) };

@@ -100,7 +100,7 @@ export const FLOODING: Record<string, Case> = {
     const attacker = await live(world.main), observer = await live(world.main);
     const key = validator(), stranger = validator();
     const slot = nextSlot();
-    const quorumSet = quorumSetOf([key]), txSet = txSetOf(7);
+    const quorumSet = quorumSetOf([key]), txSet = txSetOf(nobodysHash());
     const content = value(key, txSet.hash, nowSeconds(), NETWORK_ID);
     const good = scpMessage(key, slot, nominate(quorumSet.hash, content), NETWORK_ID);
     const unsigned = encodeStellarValue({
@@ -165,7 +165,7 @@ export const FLOODING: Record<string, Case> = {
       { threshold: 1, validators: junkHashes(1001), innerSets: [] },
       nested(5),
     ];
-    const txSet = txSetOf(9), slot = nextSlot();
+    const txSet = txSetOf(nobodysHash()), slot = nextSlot();
     const refused: Uint8Array[] = [];
     for (const qSet of insane) {
       const key = validator();
@@ -226,7 +226,7 @@ export const FLOODING: Record<string, Case> = {
       { type: "dontHave", dontHave: { type: MessageType.scpQuorumset, reqHash: quorumSet.hash } },
       { type: "dontHave", dontHave: { type: MessageType.txSet, reqHash: txSet.hash } },
       quorumSetOf([validator()]).message,
-      txSetOf(251).message,
+      txSetOf(nobodysHash()).message,
     );
     await settled(meddler, observer);
     assert.ok(!has(observer, message));

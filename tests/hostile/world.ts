@@ -98,7 +98,7 @@ export function goodEnvelope(): {
   quorumSet: ReturnType<typeof quorumSetOf>;
   txSet: ReturnType<typeof txSetOf>;
 } {
-  const key = validator(), quorumSet = quorumSetOf([key]), txSet = txSetOf(random.int(250));
+  const key = validator(), quorumSet = quorumSetOf([key]), txSet = txSetOf(nobodysHash());
   const content = value(key, txSet.hash, nowSeconds(), NETWORK_ID);
   return { message: scpMessage(key, nextSlot(), nominate(quorumSet.hash, content), NETWORK_ID), quorumSet, txSet };
 }
@@ -108,7 +108,7 @@ const VALIDATORS = Array.from({ length: 100 }, validator);
 
 /** The network externalizes its next `count` slots. */
 export async function closeLedgers(target: Target, count: number): Promise<void> {
-  const quorumSet = quorumSetOf(VALIDATORS), txSet = txSetOf(251);
+  const quorumSet = quorumSetOf(VALIDATORS), txSet = txSetOf(nobodysHash());
   const peer = await live(target);
   peer.items.push(quorumSet.message, txSet.message);
   for (let slot = ledger + 1; slot <= ledger + count; slot++) {
