@@ -67,6 +67,7 @@ export { type Ban, BanManager } from "./db/ban_manager.ts";
 export { type Database, openDatabase } from "./db/database.ts";
 export { PeerManager } from "./db/peer_manager.ts";
 export { openNodeDatabase } from "./db/schema.ts";
+export { loadTransactionCheck, type TransactionCheck } from "./flood/transaction_check.ts";
 export { Floodgate } from "./flood/floodgate.ts";
 export { type MetricsSnapshot, OverlayMetrics } from "./metrics/overlay_metrics.ts";
 export {

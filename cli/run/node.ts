@@ -7,6 +7,7 @@ import { type Network, networkLabel } from "../../overlay/base/networks.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
 import { VERSION } from "../../overlay/base/version.ts";
 import { openNodeDatabase } from "../../overlay/db/schema.ts";
+import { loadTransactionCheck } from "../../overlay/flood/transaction_check.ts";
 import { OverlayManager } from "../../overlay/manager/overlay_manager.ts";
 import { type CliContext, EXIT, type ExitCode } from "../context.ts";
 import type { HttpDoor } from "../http_door.ts";
@@ -43,8 +44,11 @@ export async function runNode(run: NodeRun, ctx: CliContext): Promise<ExitCode> 
   const database = await openNodeDatabase(run.databasePath ?? ":memory:", { networkPassphrase: network.passphrase });
   const ending = new Ending(ctx.signal);
   const log = new RunLog(ctx.io, clock, run.log, () => ending.end("nobody reads the log any more"));
+  // Only who may pass transactions on needs the check; it takes a moment to load.
+  const acceptTransaction = config.isValidator ? await loadTransactionCheck() : undefined;
   const node = new OverlayManager({
     config,
+    acceptTransaction,
     transport: ctx.transport,
     resolver: ctx.resolver,
     clock,

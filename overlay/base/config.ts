@@ -118,6 +118,13 @@ export interface OverlayConfig {
   allowLoopback: boolean;
   /** Strkey node ids whose surveys we answer; empty means the nodes of the quorum. SURVEYOR_KEYS, none. */
   surveyorKeys: readonly string[];
+  /**
+   * Strkey node ids that say where the network is: its ledger is the highest that more than half of those of them that were
+   * heard have externalized. Empty means everybody's word counts, and then a stranger with many invented validators may
+   * lead a node astray. Ours (upstream's quorum set decides). Presets: the network's first validators; from a
+   * configuration: its VALIDATORS, else the preset's.
+   */
+  ledgerNodes: readonly string[];
 
   // Timers, ms
 
@@ -219,6 +226,7 @@ const DEFAULTS: Omit<OverlayConfig, "networkPassphrase"> = {
   allowPrivate: false,
   allowLoopback: false,
   surveyorKeys: [],
+  ledgerNodes: [],
   authenticationTimeoutMs: 2000,
   idleTimeoutMs: 30_000,
   stragglerTimeoutMs: 120_000,
@@ -291,6 +299,8 @@ export function configure(
   const given = withoutUndefined(changes);
   const changed = (...keys: (keyof OverlayConfig)[]) => keys.some((key) => given[key] !== undefined);
   const derived: OverlayConfigChanges = {};
+  // Another network has other validators.
+  if (changed("networkPassphrase") && given.networkPassphrase !== config.networkPassphrase) derived.ledgerNodes = [];
   if (changed("targetPeerConnections")) derived.maxAdditionalPeerConnections = -1;
   if (changed("targetPeerConnections", "maxAdditionalPeerConnections", "maxPendingConnections")) {
     derived.maxOutboundPendingConnections = derived.maxInboundPendingConnections = 0;
@@ -338,8 +348,10 @@ export function fromCoreConfig(
     flowControl: { ...capacity, ...(outboundTxQueueBytes === undefined ? {} : { outboundTxQueueBytes }) },
   };
   const flowControl = { ...said.flowControl, ...withoutUndefined(changes.flowControl ?? {}) };
-  const network = { ...resolveNetwork(passphrase), seeds: [] };
-  return configure(unadjusted(network), { ...said, ...withoutUndefined(changes), flowControl }, options);
+  const network = resolveNetwork(passphrase);
+  const validators = core.validators.map(({ nodeId }) => nodeId);
+  const own = { ...unadjusted(network), knownPeers: [], ...(validators.length > 0 ? { ledgerNodes: validators } : {}) };
+  return configure(own, { ...said, ...withoutUndefined(changes), flowControl }, options);
 }
 
 function withoutUndefined<T extends object>(object: T): T {
@@ -348,5 +360,6 @@ function withoutUndefined<T extends object>(object: T): T {
 
 function unadjusted(network: Network): OverlayConfig {
   const knownPeers = network.seeds.map((seed) => parsePeerAddress(seed.address));
-  return { ...DEFAULTS, networkPassphrase: network.passphrase, knownPeers };
+  const ledgerNodes = network.seeds.map((seed) => seed.nodeId);
+  return { ...DEFAULTS, networkPassphrase: network.passphrase, knownPeers, ledgerNodes };
 }

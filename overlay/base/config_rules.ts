@@ -221,7 +221,7 @@ function connectionProblems(config: OverlayConfig, whole: Whole): string[] {
       if (wrong) problems.push(`${list} has ${formatAddress(address)}, which is not an address.`);
     }
   }
-  for (const list of ["preferredPeerKeys", "surveyorKeys"] as const) {
+  for (const list of ["preferredPeerKeys", "surveyorKeys", "ledgerNodes"] as const) {
     const wrong = config[list].filter((key) => !looksLikeNodeId(key)).length;
     // The entries are not quoted: a secret may stand there by mistake.
     if (wrong > 0) {

@@ -251,3 +251,10 @@ test("fromCoreConfig refuses what upstream refuses, and a file without a passphr
   const config = await read(network);
   assert.deepEqual([config.networkPassphrase, config.knownPeers], ["n", []]);
 });
+
+test("ledgerNodes: the network's first validators, those of a configuration, and nobody's on another network", async () => {
+  assert.deepEqual(pubnet().ledgerNodes, PUBNET.seeds.map((seed) => seed.nodeId));
+  assert.deepEqual(pubnet({ networkPassphrase: "another one" }).ledgerNodes, []);
+  assert.deepEqual(pubnet({ networkPassphrase: "another one", ledgerNodes: [NODE] }).ledgerNodes, [NODE]);
+  assert.deepEqual(standalone().ledgerNodes, []);
+});

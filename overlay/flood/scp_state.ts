@@ -68,6 +68,8 @@ export interface ScpStateOptions {
   ownNodeId?: Uint8Array;
   /** Whose statements count; upstream takes its transitive quorum. Default: anyone's, with the bounds of this file. */
   trusts?(nodeId: Uint8Array): boolean;
+  /** Nodes whose externalizing tells where the network is, 32 bytes each; all when absent or empty. */
+  ledgerNodes?: Iterable<Uint8Array>;
   /** Read at every use: values that propose the empty transaction set are good from protocol 28 on. Default: always. */
   ledger?: { readonly protocolVersion: number };
   /** The network is known to be at `slot`: higher than ever before. */
@@ -100,7 +102,9 @@ export class ScpState {
   /** BOUNDED: {@link range}, or as many while nobody knows where the network is; `maxBytes`. */
   readonly #slots = new Map<number, Slot>();
   #bytes = 0;
-  /** Highest slot each node externalized and spoke about. BOUNDED: {@link MAX_NODES}, and by the slots remembered. */
+  /** Of {@link ScpStateOptions.ledgerNodes}; undefined: all. */
+  readonly #ledgerNodes: ReadonlySet<string> | undefined;
+  /** Highest slot each node that counts externalized and spoke about. BOUNDED: {@link MAX_NODES}, and by the slots remembered. */
   readonly #nodes = new Map<string, { externalized: number; heard: number }>();
   readonly #signatures = new Verdicts<boolean>();
   /** By SHA-256 of the value: its transaction set ("" for none), or undefined when the value is bad. */
@@ -114,6 +118,8 @@ export class ScpState {
     this.#remembered = options.slotsToRemember ?? REMEMBERED_LEDGERS;
     this.#maxBytes = options.maxBytes ?? MAX_BYTES;
     this.#maxNodesPerSlot = options.maxNodesPerSlot ?? MAX_NODES_PER_SLOT;
+    const ledgerNodes = new Set([...options.ledgerNodes ?? []].map(hashText));
+    this.#ledgerNodes = ledgerNodes.size === 0 ? undefined : ledgerNodes;
   }
 
   /** The slot the network decided last, as far as known. */
@@ -146,7 +152,7 @@ export class ScpState {
 
   /**
    * Says where the network is; what is out of range then is forgotten. It never goes back. A node with a ledger calls this;
-   * for one without, more than half of the nodes heard having externalized a slot say it.
+   * for one without, more than half of the nodes heard (of `ledgerNodes`, when there are any) having externalized a slot say it.
    */
   track(slot: number): void {
     if (this.#tracking !== undefined && slot <= this.#tracking) return;
@@ -275,6 +281,7 @@ export class ScpState {
   }
 
   #follow(node: string, slot: number, externalized: boolean): void {
+    if (this.#ledgerNodes?.has(node) === false) return;
     let known = this.#nodes.get(node);
     if (known === undefined) {
       if (this.#nodes.size >= MAX_NODES) return;

@@ -187,6 +187,20 @@ test("ScpState follows the slot that more than half of the nodes externalized, a
   assert.deepEqual([state.slots, state.bytes], [0, 0]);
 });
 
+test("ScpState with ledgerNodes: strangers, however many, do not move the network's slot", () => {
+  const known = KEYS.slice(0, 3), state = stateOf({ ledgerNodes: known.map((key) => key.publicKey) });
+  const says = (key: (typeof KEYS)[0], slot: number) =>
+    assert.equal(offer(state, scpMessage(key, slot, externalize(QSET, VALUE))), "new");
+  for (const stranger of validators(20).slice(5)) says(stranger, 4_000_000_000);
+  assert.equal(state.tracking, undefined);
+  says(A, 50);
+  assert.equal(state.tracking, 50);
+  says(B, 51);
+  assert.equal(state.tracking, 50);
+  says(C, 51);
+  assert.equal(state.tracking, 51);
+});
+
 test("ScpState holds no more than its bounds", () => {
   const state = stateOf({ maxNodesPerSlot: 2 }), keys = validators(4);
   const verdicts = keys.map((key) => offer(state, scpMessage(key, 5, prepare(QSET, 1, VALUE))));

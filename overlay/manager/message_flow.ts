@@ -3,6 +3,7 @@
  * Peer.cpp recvMessage and its handlers, OverlayManagerImpl.cpp (recvFloodedMsgID, broadcastMessage); flooding.md.
  */
 import { equalBytes } from "../base/bytes.ts";
+import { decodeNodeId } from "../crypto/strkey.ts";
 import { OverlayError } from "../base/errors.ts";
 import { Floodgate, type FloodId, floodIdOf } from "../flood/floodgate.ts";
 import { MessageDispatcher } from "../flood/message_dispatcher.ts";
@@ -53,6 +54,7 @@ export class MessageFlow {
       networkId: local.networkId,
       ownNodeId: local.nodeId,
       trusts: options.trusts,
+      ledgerNodes: config.ledgerNodes.map((nodeId) => decodeNodeId(nodeId)),
       slotsToRemember: config.maxSlotsToRemember,
       ledger,
       onTracking: (slot) => this.#onTracking(slot),

@@ -61,7 +61,7 @@ const LABELS: Record<string, string[]> = {
   outboundQueueDelay: ["scp", "txs", "advert", "demand"],
   fetchTime: ["quorumSet", "txSet"],
 };
-/** The network in memory loses no write; {@link countDrop} has a test of its own. The process is measured by `run`. */
+/** The network in memory loses no write: {@link countDrop} has a test of its own. The process's memory is told by `run`. */
 const ELSEWHERE = new Set(["writeErrors", "memoryBytes"]);
 
 /** Answers pings, so that the connection stays. */
@@ -78,6 +78,8 @@ test("every metric moves in a busy run", async () => {
   const node = await world.add([2, 98, 99], {
     maxInboundPendingConnections: 2,
     stragglerTimeoutMs: 40_000,
+    // Out of sync two random peers are asked for SCP state: less often than a straggler is found, whoever is asked.
+    outOfSyncRecoveryMs: 50_000,
     maxTxSetSizeOps: 20,
   });
   const other = await world.add([]);
