@@ -252,14 +252,14 @@ test("fromCoreConfig refuses what upstream refuses, and a file without a passphr
   assert.deepEqual([config.networkPassphrase, config.knownPeers], ["n", []]);
 });
 
-test("ledgerNodes: the network's first validators, those of a configuration, and nobody's on another network", () => {
+test("ledgerNodes: the network's first validators, those of a configuration, and nobody's on another network", async () => {
   assert.deepEqual(pubnet().ledgerNodes, PUBNET.seeds.map((seed) => seed.nodeId));
   assert.deepEqual(pubnet({ networkPassphrase: "another one" }).ledgerNodes, []);
   assert.deepEqual(pubnet({ networkPassphrase: "another one", ledgerNodes: [NODE] }).ledgerNodes, [NODE]);
   assert.deepEqual(standalone().ledgerNodes, []);
   const text = `NETWORK_PASSPHRASE="${PUBNET.passphrase}"\n`;
   const named = `[[VALIDATORS]]\nNAME="a"\nHOME_DOMAIN="example.org"\nQUALITY="HIGH"\nPUBLIC_KEY="${NODE}"\n`;
-  assert.deepEqual(fromCoreConfig(parseCoreConfig(text + named, "c.cfg")).ledgerNodes, [NODE]);
-  assert.deepEqual(fromCoreConfig(parseCoreConfig(text, "c.cfg")).ledgerNodes, pubnet().ledgerNodes);
-  assert.deepEqual(fromCoreConfig(parseCoreConfig(text, "c.cfg")).knownPeers, []);
+  assert.deepEqual(fromCoreConfig(await parseCoreConfig(text + named, "c.cfg")).ledgerNodes, [NODE]);
+  assert.deepEqual(fromCoreConfig(await parseCoreConfig(text, "c.cfg")).ledgerNodes, pubnet().ledgerNodes);
+  assert.deepEqual(fromCoreConfig(await parseCoreConfig(text, "c.cfg")).knownPeers, []);
 });
