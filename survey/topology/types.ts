@@ -54,6 +54,8 @@ export interface PeerData {
   duplicateFetchMessageRecv: bigint;
   /** Median ping in ms, whatever its name says; 0 without samples. uint32. */
   averageLatencyMs: number;
+  /** Fields a foreign file did not have; they are 0 or "" here, mean nothing, and are left out when written. */
+  absent?: readonly string[];
 }
 
 /** One node's answer, or what was merged of its pages so far. */
@@ -65,6 +67,8 @@ export interface SurveyedNode {
   inboundPeers: PeerData[];
   /** Peers this node dialed. */
   outboundPeers: PeerData[];
+  /** Fields of `data` a foreign file did not have; they are 0 or false here, mean nothing, and are left out when written. */
+  absent?: readonly string[];
 }
 
 /**
@@ -73,6 +77,15 @@ export interface SurveyedNode {
  * still waited for.
  */
 export type AskState = "answered" | "silent" | "unreachable" | "bad" | "pending";
+
+/** A link that a file names without anybody's report of it. */
+export interface LooseLink {
+  /** The one that dialed, when `directed`. */
+  from: string;
+  to: string;
+  /** Whether the file says who dialed whom. */
+  directed: boolean;
+}
 
 /** A value that a node attribute of a foreign file may have. */
 export type Attribute = string | number | boolean | AttributeObject;
@@ -93,21 +106,30 @@ export interface SurveyDocument {
   /** START and STOP by the surveyor's clock, Unix ms; their difference is the slice. */
   startedAtMs?: number;
   stoppedAtMs?: number;
+  /** Length of the slice in ms where the two instants are not known but it is. See {@link sliceMsOf}. */
+  sliceMs?: number;
   /** Nodes that answered, by node id. */
   nodes: Map<string, SurveyedNode>;
   /** What became of every node that was asked or is to be asked, by node id. */
   states: Map<string, AskState>;
   /** Nodes known to have joined after START: they can neither answer nor relay in this survey. */
   lateJoiners: Set<string>;
-  /** Version strings known otherwise than from a peer list, by node id: the surveyor's own, a HELLO's. Remote text. */
+  /**
+   * Version strings known otherwise than from a peer list, by node id: the surveyor's own, a HELLO's. Remote text. The nodes
+   * here belong to the graph even when nothing else names them.
+   */
   versions: Map<string, string>;
   /** Node attributes that are not the survey's, passed through: `radar_*`, `isTier1`. By node id, then by attribute. */
   attributes: Map<string, Record<string, Attribute>>;
+  /** Links that no list holds, from files that keep no reports; see also `linksOf`, which gives all links. */
+  looseLinks: LooseLink[];
   /**
-   * `perSide`: each answered node's lists are what it reported. `onePerLink`: the file kept one report of each link (GraphML)
-   * or none (flattened), so a link missing from the other end's list says nothing about that end.
+   * What a link missing from a list means. `perSide`: lists are what their node reported, so it means the node did not see it.
+   * `onePerLink`: the file kept one report of each link, in the list of the end that made it. `unattributed`: one report of
+   * each link, and who made it is known only where one end answered; otherwise it stands at the end that was dialed. `none`:
+   * the file has no reports.
    */
-  linkReports: "perSide" | "onePerLink" | "none";
+  linkReports: "perSide" | "onePerLink" | "unattributed" | "none";
 }
 
 /** A document that holds nothing yet. */
@@ -118,8 +140,17 @@ export function emptyDocument(): SurveyDocument {
     lateJoiners: new Set(),
     versions: new Map(),
     attributes: new Map(),
+    looseLinks: [],
     linkReports: "perSide",
   };
+}
+
+/** Length of the slice in ms, when the document tells it. */
+export function sliceMsOf(document: SurveyDocument): number | undefined {
+  const { startedAtMs, stoppedAtMs, sliceMs } = document;
+  return startedAtMs !== undefined && stoppedAtMs !== undefined && stoppedAtMs > startedAtMs
+    ? stoppedAtMs - startedAtMs
+    : sliceMs;
 }
 
 /** The figures of a node that are numbers: all but `isValidator`. */
