@@ -17,6 +17,8 @@ export interface Ban {
   /** Why, in the words of whoever banned; may be empty. */
   reason: string;
   createdAt: number;
+  /** Who banned, a person or a program; may be empty. */
+  by: string;
 }
 
 /** A {@link Ban} as files and the command line show it: instants as UTC ISO 8601. */
@@ -25,6 +27,19 @@ export interface BanJson {
   until: string | null;
   reason: string;
   createdAt: string;
+  by: string;
+}
+
+/**
+ * What became of a ban that was asked for: `added`; `changed`, it holds longer than the one that held before; `kept`, one that
+ * holds as long or longer was there; `over`, its time had passed, so nothing was done.
+ */
+export interface BanChange {
+  change: "added" | "changed" | "kept" | "over";
+  /** The ban that holds; of `over` the one asked for. */
+  ban: Ban;
+  /** The ban that held before. */
+  before: Ban | undefined;
 }
 
 /**
@@ -57,11 +72,9 @@ export class BanManager {
    * that a timed ban never shortens another; unban first to do so. Returns the ban that holds.
    * @throws OverlayError `invalid_argument` for a text that is no node id, or a time that is no number
    */
-  ban(nodeId: string, options: { untilAt?: number | null; reason?: string } = {}): Ban {
-    const now = this.#now();
-    const untilAt = options.untilAt ?? null;
-    this.#store([checkBan({ nodeId, untilAt, reason: options.reason ?? "", createdAt: now })]);
-    return this.#bans.get(nodeId)!;
+  ban(nodeId: string, options: { untilAt?: number | null; reason?: string; by?: string } = {}): Ban {
+    const { untilAt = null, reason = "", by = "" } = options;
+    return this.#merge([checkBan({ nodeId, untilAt, reason, createdAt: this.#now(), by })], true)[0].ban;
   }
 
   /** Ends the ban of a node. False when there was none that held. */
@@ -106,42 +119,49 @@ export class BanManager {
 
   /** The bans that hold as plain data, for a file. {@link importBans} reads it back. */
   exportBans(): BanJson[] {
-    return this.list().map(({ nodeId, untilAt, reason, createdAt }) => ({
-      nodeId,
-      until: untilAt === null ? null : new Date(untilAt).toISOString(),
-      reason,
-      createdAt: new Date(createdAt).toISOString(),
-    }));
+    return this.list().map(banJson);
   }
 
   /**
    * Adds bans from plain data: a list of {@link BanJson} or of node ids, or `{ "bans": list }` as stellar-core's `bans` command
-   * answers. All or none are stored, by the rule of {@link ban}. Returns how many of them hold.
+   * answers. All or none are stored, by the rule of {@link ban}; of several bans of one node the longest counts. Returns what
+   * became of each node, in the order of the data. Entries that say nothing of it are banned `by` whoever is given. With
+   * `dryRun` nothing is stored, and the answer is what would become of them.
    * @throws OverlayError `invalid_argument` naming the entry that cannot be used
    */
-  importBans(data: unknown): number {
+  importBans(data: unknown, options: { by?: string; dryRun?: boolean } = {}): BanChange[] {
     const now = this.#now();
-    const bans = banListOf(data).map((entry, i) => toBan(entry, `ban ${i + 1}`, now));
-    this.#store(bans);
-    return new Set(bans.filter((ban) => this.banned(ban.nodeId)).map((ban) => ban.nodeId)).size;
+    const longest = new Map<string, Ban>();
+    for (const [i, entry] of banListOf(data).entries()) {
+      const ban = toBan(entry, `ban ${i + 1}`, { now, by: options.by ?? "" });
+      const other = longest.get(ban.nodeId);
+      if (other === undefined || isLonger(ban, other)) longest.set(ban.nodeId, ban);
+    }
+    return this.#merge([...longest.values()], options.dryRun !== true);
   }
 
-  #store(bans: readonly Ban[]): void {
-    this.#db.transaction(() => {
-      for (const { nodeId, untilAt, reason, createdAt } of bans) {
+  /** The rule of {@link ban}, for bans of distinct nodes. */
+  #merge(bans: readonly Ban[], store: boolean): BanChange[] {
+    const now = this.#now();
+    const merge = () =>
+      bans.map((ban): BanChange => {
         // The row decides, not the map: another process may have banned for longer a moment ago.
-        this.#db.prepare(
-          `INSERT INTO ban (node_id, until_at, reason, created_at) VALUES (?, ?, ?, ?)
-           ON CONFLICT (node_id) DO UPDATE SET until_at = excluded.until_at, reason = excluded.reason,
-             created_at = excluded.created_at
-           WHERE ban.until_at IS NOT NULL AND (excluded.until_at IS NULL OR excluded.until_at > ban.until_at)`,
-        ).run(nodeId, untilAt, reason, createdAt);
-      }
-    });
-    for (const { nodeId } of bans) {
-      const row = this.#db.prepare("SELECT * FROM ban WHERE node_id = ?").get(nodeId);
-      if (row !== undefined) this.#bans.set(nodeId, rowToBan(row));
-    }
+        const row = this.#db.prepare("SELECT * FROM ban WHERE node_id = ?").get(ban.nodeId);
+        const stored = row === undefined ? undefined : rowToBan(row);
+        const before = stored !== undefined && holds(stored, now) ? stored : undefined;
+        if (before !== undefined && !isLonger(ban, before)) return { change: "kept", ban: before, before };
+        if (!holds(ban, now)) return { change: "over", ban, before };
+        if (store) {
+          this.#db.prepare(
+            "INSERT OR REPLACE INTO ban (node_id, until_at, reason, created_at, made_by) VALUES (?, ?, ?, ?, ?)",
+          ).run(ban.nodeId, ban.untilAt, ban.reason, ban.createdAt, ban.by);
+        }
+        return { change: before === undefined ? "added" : "changed", ban, before };
+      });
+    if (!store) return merge();
+    const changes = this.#db.transaction(merge);
+    for (const { change, ban } of changes) if (change !== "over") this.#bans.set(ban.nodeId, ban);
+    return changes;
   }
 
   #load(): void {
@@ -169,6 +189,23 @@ function rowToBan(row: Record<string, unknown>): Ban {
     untilAt: row.until_at as number | null,
     reason: row.reason as string,
     createdAt: row.created_at as number,
+    by: row.made_by as string,
+  };
+}
+
+/** Whether a ban ends later than another. */
+function isLonger(ban: Ban, other: Ban): boolean {
+  return other.untilAt !== null && (ban.untilAt === null || ban.untilAt > other.untilAt);
+}
+
+/** A ban as plain data. */
+export function banJson({ nodeId, untilAt, reason, createdAt, by }: Ban): BanJson {
+  return {
+    nodeId,
+    until: untilAt === null ? null : new Date(untilAt).toISOString(),
+    reason,
+    createdAt: new Date(createdAt).toISOString(),
+    by,
   };
 }
 
@@ -182,7 +219,7 @@ function checkBan(ban: Ban, where = "node id"): Ban {
     }
   }
   // SQLite texts of one runtime end at NUL.
-  return { ...ban, untilAt, reason: ban.reason.replaceAll("\0", "") };
+  return { ...ban, untilAt, reason: ban.reason.replaceAll("\0", ""), by: ban.by.replaceAll("\0", "") };
 }
 
 /** The last instant that a Date can hold. */
@@ -200,17 +237,22 @@ function banListOf(data: unknown): unknown[] {
   throw unusable("ban list", 'it must be a list, or an object with a list "bans"');
 }
 
-function toBan(entry: unknown, where: string, now: number): Ban {
-  if (typeof entry === "string") return checkBan({ nodeId: entry, untilAt: null, reason: "", createdAt: now }, where);
+function toBan(entry: unknown, where: string, defaults: { now: number; by: string }): Ban {
+  const { now, by: defaultBy } = defaults;
+  if (typeof entry === "string") {
+    return checkBan({ nodeId: entry, untilAt: null, reason: "", createdAt: now, by: defaultBy }, where);
+  }
   if (typeof entry !== "object" || entry === null) throw unusable(where, "it is neither a node id nor an object");
-  const { nodeId, until, reason, createdAt } = entry as Record<string, unknown>;
+  const { nodeId, until, reason, createdAt, by } = entry as Record<string, unknown>;
   if (typeof nodeId !== "string") throw unusable(where, "it has no nodeId");
   if (reason !== undefined && typeof reason !== "string") throw unusable(where, "its reason is not a text");
+  if (by !== undefined && typeof by !== "string") throw unusable(where, "who made it is not a text");
   const instant = (value: unknown) => typeof value === "string" ? Date.parse(value) : NaN;
   return checkBan({
     nodeId,
     untilAt: until === undefined || until === null ? null : instant(until),
     reason: reason ?? "",
     createdAt: createdAt === undefined ? now : instant(createdAt),
+    by: by ?? defaultBy,
   }, where);
 }

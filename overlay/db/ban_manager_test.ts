@@ -42,7 +42,7 @@ test("BanManager bans forever, and unbans", async () => {
   const { bans, clock } = made;
   assert.equal(bans.banned(A), undefined);
   const ban = bans.ban(A, { reason: "spam" });
-  assert.deepEqual(ban, { nodeId: A, untilAt: null, reason: "spam", createdAt: clock.wallMs() });
+  assert.deepEqual(ban, { nodeId: A, untilAt: null, reason: "spam", createdAt: clock.wallMs(), by: "" });
   assert.deepEqual(bans.banned(A), ban);
   assert.deepEqual(bans.banned(A, 8e15), ban);
   assert.equal(bans.banned(B), undefined);
@@ -117,15 +117,22 @@ test("BanManager exports plain data that another one imports", async () => {
   using other = await make(made.clock);
   const { bans, clock } = made;
   const now = clock.wallMs();
-  bans.ban(A, { reason: "why ü" });
+  bans.ban(A, { reason: "why ü", by: "ops" });
   bans.ban(B, { untilAt: now + 5000 });
   bans.ban(C, { untilAt: now + 10 });
   await clock.advance(10);
   const data = bans.exportBans();
-  assert.deepEqual(data[0], { nodeId: A, until: null, reason: "why ü", createdAt: "2026-01-01T00:00:00.000Z" });
+  assert.deepEqual(data[0], {
+    nodeId: A,
+    until: null,
+    reason: "why ü",
+    createdAt: "2026-01-01T00:00:00.000Z",
+    by: "ops",
+  });
   assert.equal(data[1].until, "2026-01-01T00:00:05.000Z");
   assert.equal(data.length, 2);
-  assert.equal(other.bans.importBans(JSON.parse(JSON.stringify(data))), 2);
+  const imported = () => other.bans.importBans(JSON.parse(JSON.stringify(data))).map(({ change }) => change);
+  assert.deepEqual([imported(), imported()], [["added", "added"], ["kept", "kept"]]);
   assert.deepEqual(other.bans.list(), bans.list());
   assert.deepEqual(other.bans.exportBans(), data);
 });
@@ -133,8 +140,8 @@ test("BanManager exports plain data that another one imports", async () => {
 test("BanManager imports what stellar-core's bans command answers", async () => {
   using made = await make();
   const { bans } = made;
-  assert.equal(bans.importBans({ bans: null }), 0);
-  assert.equal(bans.importBans({ bans: [A, B, A] }), 2);
+  assert.deepEqual(bans.importBans({ bans: null }), []);
+  assert.deepEqual(bans.importBans({ bans: [A, B, A] }).map(({ change }) => change), ["added", "added"]);
   assert.deepEqual(bans.list().map(({ nodeId, untilAt, reason }) => [nodeId, untilAt, reason]), [[A, null, ""], [
     B,
     null,
@@ -154,12 +161,49 @@ test("BanManager imports all or nothing, and names the entry that is wrong", asy
     [[{ nodeId: A, until: "soon" }], /ban 1: its time/],
     [[{ nodeId: A, until: 5 }], /ban 1: its time/],
     [[{ nodeId: A, createdAt: "x" }], /ban 1: its time/],
+    [[{ nodeId: A, by: 7 }], /ban 1: who made it/],
     ["x", /ban list/],
     [null, /ban list/],
     [{ bans: 5 }, /ban list/],
   ];
   for (const [data, reason] of table) assert.throws(() => bans.importBans(data), invalid(reason), JSON.stringify(data));
   assert.deepEqual(bans.list(), []);
+});
+
+test("BanManager tells what an import adds, changes, keeps and finds over; a dry run tells the same and stores nothing", async () => {
+  using made = await make();
+  const { bans, clock } = made;
+  const now = clock.wallMs();
+  const at = (ms: number) => new Date(now + ms).toISOString();
+  bans.ban(A, { reason: "for ever" });
+  bans.ban(B, { untilAt: now + 1000, reason: "short" });
+  const data = [
+    { nodeId: A, until: at(5000), reason: "timed" },
+    { nodeId: B, until: at(2000), reason: "longer", by: "them" },
+    { nodeId: C, until: at(500) },
+    // Twice in one list: the longer one counts.
+    { nodeId: C, until: at(3000) },
+    { nodeId: node(4), until: at(-1) },
+  ];
+  const dry = bans.importBans(data, { by: "me", dryRun: true });
+  assert.deepEqual(bans.list().map((ban) => ban.reason), ["for ever", "short"]);
+  const real = bans.importBans(data, { by: "me" });
+  assert.deepEqual(real, dry);
+  assert.deepEqual(
+    real.map(({ change, ban, before }) => [change, ban.untilAt && ban.untilAt - now, ban.by, before?.reason]),
+    [
+      ["kept", null, "", "for ever"],
+      ["changed", 2000, "them", "short"],
+      ["added", 3000, "me", undefined],
+      ["over", -1, "me", undefined],
+    ],
+  );
+  assert.deepEqual(bans.list().length, 3);
+  assert.deepEqual(bans.importBans(data).map(({ change }) => change), ["kept", "kept", "kept", "over"]);
+  // A ban that is over counts for nothing: the next one is new.
+  await clock.advance(3000);
+  const again = bans.importBans([{ nodeId: C, until: at(4000) }]);
+  assert.deepEqual([again[0].change, again[0].before], ["added", undefined]);
 });
 
 test("BanManager keeps bans in the file and sees what another connection changes", () =>

@@ -1,6 +1,6 @@
 /**
- * The address book of a node: what we know of each (IP, listening port), when to dial it again, and which addresses to dial
- * or to offer. Everything is committed when a call returns. Source: stellar-core PeerManager.cpp; peers.md sections 1 and 2.
+ * The address book of a node: what we know of each (IP, listening port), when to dial it again, which addresses to dial or to
+ * offer, and, for people, how the last dials ended. Everything is committed when a call returns. Source: stellar-core PeerManager.cpp; peers.md sections 1 and 2.
  */
 import type { Clock } from "../base/clock.ts";
 import { compareAddresses, isDialable, type PeerAddress } from "../base/peer_address.ts";
@@ -32,6 +32,28 @@ export interface PeerObservation {
   /** Whether `type` rules out that it is preferred: true after HELLO, false for names of the configuration. */
   preferredKnown?: boolean;
   backoff?: BackoffUpdate;
+}
+
+/** How a node's last dial of an address ended. Instants are ms since the Unix epoch. */
+export interface DialOutcome {
+  /** When it ended. */
+  at: number;
+  /** Code of the failure; null: the node there admitted us. */
+  code: string | null;
+  /** When a dial last ended well; null: never. */
+  admittedAt: number | null;
+  /** Who answered last, strkey text; null: nobody ever did. */
+  nodeId: string | null;
+  /** The last round trip measured, ms. */
+  rttMs: number | null;
+}
+
+/** An address with all that the book holds of it. */
+export interface PeerEntry {
+  address: PeerAddress;
+  record: PeerRecord;
+  /** Null before the first dial ended. */
+  outcome: DialOutcome | null;
 }
 
 /** What an address book depends on. */
@@ -100,8 +122,9 @@ export class PeerManager {
   readonly #policy: { allowPrivate: boolean; allowLoopback: boolean };
   readonly #outboundToSend: RandomPeerSource;
   readonly #inboundToSend: RandomPeerSource;
-  /** Records, never fewer than there are: one process writes the table. Counted again before anything is evicted. */
+  /** Records; counted anew when another process wrote to the file, and before anything is evicted. */
   #count: number;
+  #dataVersion: number;
 
   /** `db` has the newest schema. */
   constructor(db: Database, options: PeerManagerOptions) {
@@ -112,6 +135,7 @@ export class PeerManager {
     this.#policy = { allowPrivate: options.allowPrivate ?? false, allowLoopback: options.allowLoopback ?? false };
     this.#outboundToSend = new RandomPeerSource(this, sendQuery("anyOutbound"));
     this.#inboundToSend = new RandomPeerSource(this, sendQuery("inbound"));
+    this.#dataVersion = this.#readDataVersion();
     this.#count = this.count();
   }
 
@@ -230,10 +254,57 @@ export class PeerManager {
     return changes;
   }
 
+  /**
+   * Notes how a dial of an address in the book ended; `code` null is "it admitted us". What is left out of node id and round
+   * trip stays as it was. An address that is not in the book stays out of it.
+   */
+  noteDial(address: PeerAddress, ended: { code: string | null; nodeId?: string; rttMs?: number }): void {
+    const now = this.#now();
+    this.#db.prepare(
+      `UPDATE peers SET outcome_at = ?, outcome_code = ?, admitted_at = coalesce(?, admitted_at),
+         node_id = coalesce(?, node_id), rtt_ms = coalesce(?, rtt_ms) WHERE host = ? AND port = ?`,
+    ).run(
+      now,
+      ended.code,
+      ended.code === null ? now : null,
+      ended.nodeId ?? null,
+      ended.rttMs ?? null,
+      address.host,
+      address.port,
+    );
+  }
+
+  /** Notes the last round trip to an address in the book, ms. */
+  noteRtt(address: PeerAddress, rttMs: number): void {
+    this.#db.prepare("UPDATE peers SET rtt_ms = ? WHERE host = ? AND port = ?").run(rttMs, address.host, address.port);
+  }
+
+  /** Deletes records, of any type. Returns how many there were. */
+  forget(...addresses: PeerAddress[]): number {
+    return this.#together(addresses.length > 1, () => {
+      let forgotten = 0;
+      for (const { host, port } of addresses) {
+        forgotten += this.#db.prepare("DELETE FROM peers WHERE host = ? AND port = ?").run(host, port).changes;
+      }
+      this.#count = Math.max(0, this.#count - forgotten);
+      return forgotten;
+    });
+  }
+
   /** The whole book, in stellar-core's order of addresses: port, then host. */
   all(): { address: PeerAddress; record: PeerRecord }[] {
-    return this.#db.prepare("SELECT * FROM peers ORDER BY port, host").all()
-      .map((row) => ({ address: toAddress(row), record: toRecord(row) }));
+    return this.entries().map(({ address, record }) => ({ address, record }));
+  }
+
+  /** The same with how the last dials ended. */
+  entries(): PeerEntry[] {
+    return this.#db.prepare("SELECT * FROM peers ORDER BY port, host").all().map(toEntry);
+  }
+
+  /** One address, if the book has it. */
+  entry(address: PeerAddress): PeerEntry | undefined {
+    const row = this.#db.prepare("SELECT * FROM peers WHERE host = ? AND port = ?").get(address.host, address.port);
+    return row === undefined ? undefined : toEntry(row);
   }
 
   #insert(address: PeerAddress, record: PeerRecord): boolean {
@@ -243,6 +314,11 @@ export class PeerManager {
       this.#count++;
       return true;
     };
+    const version = this.#readDataVersion();
+    if (version !== this.#dataVersion) {
+      this.#dataVersion = version;
+      this.#count = this.count();
+    }
     if (this.#count < this.#maxPeers) return insert();
     return this.#db.transaction(() => {
       this.#count = this.count();
@@ -260,6 +336,11 @@ export class PeerManager {
       `DELETE FROM peers WHERE rowid =
          (SELECT rowid FROM peers WHERE type = ? ORDER BY num_failures DESC, rowid LIMIT 1)`,
     ).run(type).changes > 0;
+  }
+
+  /** Grows with the commits of other connections. Source: SQLite, PRAGMA data_version. */
+  #readDataVersion(): number {
+    return Number(this.#db.prepare("PRAGMA data_version").get()!.data_version);
   }
 
   /** Several changes in one commit. */
@@ -281,5 +362,20 @@ function toRecord(row: SqlRow): PeerRecord {
     type: TYPES[row.type as number],
     numFailures: row.num_failures as number,
     nextAttemptAt: row.next_attempt_at as number,
+  };
+}
+
+function toEntry(row: SqlRow): PeerEntry {
+  return { address: toAddress(row), record: toRecord(row), outcome: toOutcome(row) };
+}
+
+function toOutcome(row: SqlRow): DialOutcome | null {
+  if (row.outcome_at === null) return null;
+  return {
+    at: row.outcome_at as number,
+    code: row.outcome_code as string | null,
+    admittedAt: row.admitted_at as number | null,
+    nodeId: row.node_id as string | null,
+    rttMs: row.rtt_ms as number | null,
   };
 }

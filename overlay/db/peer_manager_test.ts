@@ -540,3 +540,43 @@ test("PeerManager writes and reads thousands of records in a second", async () =
     rmSync(folder, { recursive: true });
   }
 });
+
+test("PeerManager notes how dials ended beside the record, of addresses in the book only, and forgets on request", async () => {
+  using made = await makeBook();
+  const { book, clock } = made;
+  book.noteDial(localhost(1), { code: null });
+  assert.equal(book.count(), 0);
+  book.update(localhost(1), { type: "outbound", backoff: "increase" });
+  assert.equal(book.entry(localhost(1))?.outcome, null);
+  const at = clock.wallMs();
+  book.noteDial(localhost(1), { code: null, nodeId: "GA" });
+  book.noteRtt(localhost(1), 12.5);
+  const admitted = { at, code: null, admittedAt: at, nodeId: "GA", rttMs: 12.5 };
+  assert.deepEqual(book.entry(localhost(1))?.outcome, admitted);
+  await clock.advance(1000);
+  book.noteDial(localhost(1), { code: "connect_timeout" });
+  assert.deepEqual(book.entries()[0].outcome, { ...admitted, at: at + 1000, code: "connect_timeout" });
+  // An outcome is no part of the record: backoff and type stay.
+  assert.equal(book.load(localhost(1)).record.numFailures, 1);
+  book.store(localhost(1), record("preferred"));
+  assert.equal(book.entry(localhost(1))?.outcome?.code, "connect_timeout");
+  assert.equal(book.forget(localhost(1), localhost(2)), 1);
+  assert.deepEqual([book.count(), book.entry(localhost(1))], [0, undefined]);
+});
+
+test("PeerManager keeps its bound when another process writes the book", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "peer-manager-"));
+  try {
+    const path = join(folder, "x.sqlite");
+    using made = await makeBook({ maxPeers: 10 }, path);
+    using other = await makeBook({ maxPeers: 10 }, path);
+    other.book.ensureExists(...Array.from({ length: 10 }, (_, i) => localhost(i + 1)));
+    assert.equal(made.book.ensureExists(localhost(50)), 1, "in place of another");
+    assert.equal(made.book.count(), 10);
+    other.book.forget(...other.book.all().map(({ address }) => address));
+    assert.equal(made.book.ensureExists(localhost(60), localhost(61)), 2);
+    assert.equal(made.book.count(), 2);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

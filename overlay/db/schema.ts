@@ -152,6 +152,28 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (run_id, hash)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Who made the ban, in their own words; may be empty.
+  ALTER TABLE ban ADD COLUMN made_by TEXT NOT NULL DEFAULT '';
+
+  -- How the node's last dial of the address ended. outcome_code: a failure's code; NULL with an outcome_at is "it admitted us".
+  -- admitted_at: when it last did. node_id: who answered. rtt_ms: the last round trip measured.
+  ALTER TABLE peers ADD COLUMN outcome_at INTEGER;
+  ALTER TABLE peers ADD COLUMN outcome_code TEXT;
+  ALTER TABLE peers ADD COLUMN admitted_at INTEGER;
+  ALTER TABLE peers ADD COLUMN node_id TEXT;
+  ALTER TABLE peers ADD COLUMN rtt_ms REAL;
+
+  -- The nodes that run with this file: a row from their start to their end, longer if they were killed.
+  CREATE TABLE node_process (
+    machine TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    node_id TEXT NOT NULL,
+    command TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    PRIMARY KEY (machine, pid)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** The newest schema this version knows. */

@@ -57,7 +57,7 @@ test("migrate brings a file of schema 1 to the newest and keeps what it holds", 
     const { owner, used } = db.prepare("SELECT owner, used FROM run").get()!;
     assert.deepEqual([owner, used], [null, null]);
     assert.equal(db.prepare("SELECT statement FROM validator").get()!.statement, null);
-    for (const table of ["heard", "listener", "quorum_set"]) {
+    for (const table of ["heard", "listener", "quorum_set", "node_process"]) {
       assert.deepEqual(db.prepare(`SELECT * FROM ${table}`).all(), []);
     }
   }));

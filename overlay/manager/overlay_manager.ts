@@ -328,7 +328,7 @@ export class OverlayManager {
    * Keeps a node out from its next HELLO on, and drops it if it is connected. `untilAt`: ms since the Unix epoch, forever
    * when absent. @throws OverlayError `invalid_argument`, `db_failed`
    */
-  ban(nodeId: string, options: { untilAt?: number | null; reason?: string } = {}): void {
+  ban(nodeId: string, options: { untilAt?: number | null; reason?: string; by?: string } = {}): void {
     this.banManager.ban(nodeId, options);
     this.#bans.changed();
     this.disconnect(nodeId);

@@ -82,6 +82,7 @@ export class PeerDoor {
         lists.dialing.delete(text);
         metrics.count("outboundFailures", failure.code);
         log({ event: "dialFailed", address: text, failure });
+        stored(() => peerManager.noteDial(address, { code: failure.code }));
         stored(() => peerManager.removePeersWithManyFailures(REALLY_DEAD_NUM_FAILURES_CUTOFF, address.host));
       },
     });

@@ -3,7 +3,7 @@
  * stellar-core Peer.cpp (recvHello, recvAuth, recvPeers), OverlayManagerImpl.cpp (acceptAuthenticatedPeer, removePeer).
  */
 import type { DropOrder } from "../auth/handshake.ts";
-import { formatAddress, isDialable, wireOfAddress } from "../base/peer_address.ts";
+import { formatAddress, isDialable, type PeerAddress, wireOfAddress } from "../base/peer_address.ts";
 import { encodeNodeId } from "../crypto/strkey.ts";
 import { REALLY_DEAD_NUM_FAILURES_CUTOFF } from "../db/peer_manager.ts";
 import { TxAdverts } from "../flood/tx_adverts.ts";
@@ -31,6 +31,25 @@ export interface PeerOwnerEvents {
 export function dropAs(peer: Peer, order: DropOrder): void {
   if (order.error === undefined) peer.close(order.reason, order.failure);
   else peer.sendErrorAndDrop(order.error, order.reason, order.failure);
+}
+
+/** Ends that say nothing of the remote: what this node itself decided, and that the two are connected already. */
+const OUR_OWN: ReadonlySet<string> = new Set(["local_close", "already_connected", "connecting_to_self"]);
+
+/**
+ * Notes in the address book how a dial ended: without admission, or with a refusal right after it, since a full node says so
+ * only after its AUTH.
+ */
+function noteEnd(context: OverlayContext, peer: Peer, address: PeerAddress, admitted: boolean, drop: Drop): void {
+  if (peer.role !== "weCalledRemote") return;
+  const { peerManager, stored } = context;
+  const { by, failure: { code } } = drop;
+  const nodeId = peer.nodeIdText;
+  if (by === "us" ? !admitted && !OUR_OWN.has(code) : admitted ? code === "peer_rejected" : !OUR_OWN.has(code)) {
+    stored(() => peerManager.noteDial(address, { code, nodeId }));
+  }
+  const { latencyMs } = peer;
+  if (admitted && latencyMs !== undefined) stored(() => peerManager.noteRtt(address, latencyMs));
 }
 
 /** The handlers of all connections of a node. */
@@ -101,6 +120,7 @@ export function peerHandlers(context: OverlayContext, events: PeerOwnerEvents): 
     countDrop(metrics, peer, drop, member !== undefined);
     const { by, reason, failure } = drop;
     const nodeId = peer.nodeIdText;
+    noteEnd(context, peer, address, member !== undefined, drop);
     context.log({ event: "dropped", address: formatAddress(address), nodeId, by, reason, failure });
     events.onDropped(peer, member, drop);
     if (context.stopping) return;
@@ -136,6 +156,7 @@ export function peerHandlers(context: OverlayContext, events: PeerOwnerEvents): 
       metrics.counters[peer.role === "weCalledRemote" ? "outboundEstablished" : "inboundEstablished"]++;
       metrics.observe("handshakeTime", clock.nowMs() - peer.times.startedMs);
       const { nodeId, role } = member;
+      if (role === "weCalledRemote") stored(() => peerManager.noteDial(member.address, { code: null, nodeId }));
       const address = formatAddress(member.address);
       context.log({ event: "authenticated", address, nodeId, role, versionStr: peer.hello!.versionStr });
       events.onAuthenticated(member);
