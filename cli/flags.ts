@@ -15,12 +15,12 @@ export class UsageError extends Error {
   }
 }
 
-const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Reads `5`, `5s`, `500ms`, `2m`, `1h` as milliseconds; a bare number is seconds. For commander. */
+/** Reads `5`, `5s`, `500ms`, `2m`, `1h`, `7d` as milliseconds; a bare number is seconds. For commander. */
 export function duration(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim());
-  if (match === null) throw new InvalidArgumentError("write seconds, or a number with ms, s, m or h.");
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text.trim());
+  if (match === null) throw new InvalidArgumentError("write seconds, or a number with ms, s, m, h or d.");
   return Number(match[1]) * UNITS[match[2] ?? "s"];
 }
 
@@ -185,16 +185,22 @@ function targetOf(text: string, where: string): NamedTarget {
   }
 }
 
-/** All of `--from`: a path, or `-` for stdin. */
+/** Text of `--from`, and what to call it in messages: a path, or `-` for stdin. @throws UsageError, OverlayError `file_unreadable` */
+export async function textOfFrom(path: string, ctx: CliContext): Promise<{ text: string; source: string }> {
+  if (path !== "-") return { text: readTextFile(path), source: path };
+  return { text: await unlessInterrupted(ctx.io.readInput(), ctx.signal), source: "stdin" };
+}
+
+/** All targets of `--from`. */
 export async function targetsOfFrom(path: string, ctx: CliContext): Promise<NamedTarget[]> {
-  if (path !== "-") return targetsOfText(readTextFile(path), path);
-  return targetsOfText(await unlessInterrupted(ctx.io.readInput(), ctx.signal), "stdin");
+  const { text, source } = await textOfFrom(path, ctx);
+  return targetsOfText(text, source);
 }
 
 /** Ends the wait for input at the first Ctrl-C. */
 function unlessInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = () => reject(new UsageError("interrupted while reading targets", "end the input with Ctrl-D"));
+    const stop = () => reject(new UsageError("interrupted while reading stdin", "end the input with Ctrl-D"));
     if (signal.aborted) return stop();
     signal.addEventListener("abort", stop, { once: true });
     work.then(resolve, reject);

@@ -184,7 +184,7 @@ function durationFlag(flag: string, text: string): number {
     return duration(text);
   } catch {
     throw new UsageError(
-      `${flag} ${text}: write seconds, or a number with ms, s, m or h`,
+      `${flag} ${text}: write seconds, or a number with ms, s, m, h or d`,
       "a target must stand before --stay",
     );
   }

@@ -25,6 +25,7 @@ import {
 } from "../flags.ts";
 import { errorText } from "../errors.ts";
 import { openOutFile, type OutFile } from "../io.ts";
+import { isAlive } from "../processes.ts";
 
 /** What the command line says. */
 export interface CrawlFlags {
@@ -365,15 +366,6 @@ function claim(store: CrawlStore, earlier: LoadedRun, ctx: CliContext): void {
 
 /** Longer than any sign of life counts. */
 const STALE_MS = 11_000;
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
 
 /** Time between two signs of life of a run, ms. */
 const ALIVE_MS = 2000;

@@ -11,6 +11,7 @@ import { loadTransactionCheck } from "../../overlay/flood/transaction_check.ts";
 import { OverlayManager } from "../../overlay/manager/overlay_manager.ts";
 import { type CliContext, EXIT, type ExitCode } from "../context.ts";
 import type { HttpDoor } from "../http_door.ts";
+import { nodeHere } from "../processes.ts";
 import type { CommandEvent, Level } from "./events.ts";
 import type { Identity } from "./identity.ts";
 import { every, RunLog } from "./log.ts";
@@ -89,7 +90,12 @@ export async function runNode(run: NodeRun, ctx: CliContext): Promise<ExitCode> 
     throw error;
   }
 
+  const { nodeIdText: nodeId } = node.local;
+  const here = nodeHere(database, { nodeId, command: "run", startedAt: clock.wallMs() }, (error) => {
+    log.log({ event: "warning", text: `the database does not say that this node runs with it: ${error}` });
+  });
   const reason = await work(run, ctx, { ending, log, observer });
+  here[Symbol.dispose]();
   const { failure } = ending;
   if (failure !== undefined) log.log(failedEvent(failure));
   if (reason === "nobody reads the log any more") log.say(`${reason} (stdout is closed): stopping\n`);
