@@ -7,8 +7,10 @@ import { escapeRemoteText } from "../overlay/base/bytes.ts";
 import { systemRandom } from "../overlay/base/random.ts";
 import { VERSION } from "../overlay/base/version.ts";
 import { systemResolver, TcpTransport } from "../overlay/transport/tcp.ts";
+import { addBan } from "./commands/ban.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
+import { addPeers } from "./commands/peers.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
@@ -32,6 +34,8 @@ Examples:
   stellar-overlay crawl --network testnet --listen 10
   stellar-overlay crawl --network pubnet --json --out pubnet.json
   stellar-overlay run --network testnet --metrics 11627
+  stellar-overlay ban add GBADNODE... --for 7d --reason "floods us" --network testnet
+  stellar-overlay peers list --network testnet --accepting
   stellar-overlay simulate --nodes 60 &  stellar-overlay crawl --network local 127.0.0.2:11625`;
 
 /** The whole command line. `start` gives actions their context. */
@@ -46,11 +50,15 @@ export function buildProgram(start: Start): Command {
     .configureHelp({ showGlobalOptions: false, helpWidth: Math.min(process.stdout.columns ?? 100, 110) })
     .addHelpText("after", EXIT_STATUS_HELP)
     .addHelpText("after", EXAMPLES);
+  addBan(program, start);
   addConnect(program, start);
   addCrawl(program, start);
+  addPeers(program, start);
   addRun(program, start);
   addSimulate(program, start);
-  for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);
+  for (const command of program.commands) {
+    for (const one of [command, ...command.commands]) one.addHelpText("after", EXIT_STATUS_HELP);
+  }
   return program;
 }
 

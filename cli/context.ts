@@ -29,6 +29,8 @@ export interface Io {
   err(text: string): void;
   /** All of stdin, as text. */
   readInput(): Promise<string>;
+  /** What a person answers to a question on the terminal, without the end of line. For when {@link inIsTerminal}. */
+  ask(question: string): Promise<string>;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   readonly inIsTerminal: boolean;

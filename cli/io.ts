@@ -55,6 +55,21 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
       for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
       return Buffer.concat(chunks).toString("utf8");
     },
+    ask: (question) => {
+      write(2, question);
+      return new Promise((resolve) => {
+        let answer = "";
+        const stop = () => {
+          process.stdin.removeAllListeners();
+          process.stdin.pause();
+          resolve(answer.split(/\r?\n/)[0]);
+        };
+        process.stdin.setEncoding("utf8").on("end", stop).on("data", (text: string) => {
+          answer += text;
+          if (answer.includes("\n")) stop();
+        });
+      });
+    },
     outIsTerminal: process.stdout.isTTY === true,
     errIsTerminal: process.stderr.isTTY === true,
     inIsTerminal: process.stdin.isTTY === true,

@@ -15,6 +15,8 @@ export interface Column<T> {
   maxWidth?: number;
   /** Columns with a higher number disappear first when the terminal is narrow; 0 stays. */
   drop?: number;
+  /** It may be cut to this width before another column disappears, and takes what room is left. One per table. */
+  shrink?: number;
 }
 
 const BARE = {
@@ -51,13 +53,18 @@ export function renderTable<T>(rows: readonly T[], columns: readonly Column<T>[]
       column.maxWidth ?? Infinity,
       Math.max(column.title.length, ...rows.map((row) => column.value(row).length), 1),
     );
-  const total = () => shown.reduce((sum, column) => sum + widthOf(column) + 2, -2);
+  const leastOf = (column: Column<T>) => Math.min(widthOf(column), column.shrink ?? Infinity);
+  const total = () => shown.reduce((sum, column) => sum + leastOf(column) + 2, -2);
   while (total() > width) {
     const droppable = shown.filter((column) => (column.drop ?? 0) > 0);
     if (droppable.length === 0) break;
     const first = droppable.reduce((a, b) => ((b.drop ?? 0) > (a.drop ?? 0) ? b : a));
     shown = shown.filter((column) => column !== first);
   }
+  const roomOf = (column: Column<T>) => {
+    if (column.shrink === undefined) return widthOf(column);
+    return Math.min(widthOf(column), Math.max(leastOf(column), width - total() + leastOf(column)));
+  };
   const table = new Table({
     head: shown.map((column) => c.bold(column.title)),
     colAligns: shown.map((column) => column.align ?? "left"),
@@ -66,7 +73,7 @@ export function renderTable<T>(rows: readonly T[], columns: readonly Column<T>[]
   });
   for (const row of rows) {
     table.push(shown.map((column) => {
-      const text = cut(column.value(row), widthOf(column));
+      const text = cut(column.value(row), roomOf(column));
       return column.paint === undefined ? text : column.paint(text, row);
     }));
   }

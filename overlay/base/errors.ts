@@ -253,7 +253,12 @@ const HINTS: Table<string> = {
     "What was collected so far is kept here",
   not_stellar_core: () => `${CHECK_HTTP_PORT}; horizon, stellar-rpc and HTTP_QUERY_PORT are other endpoints`,
   db_newer_schema: () => "update stellar-overlay, or choose another file with --db",
-  db_failed: () => "check the disk and the permissions, or choose another file with --db",
+  db_failed: (f) =>
+    f.reason.includes("locked")
+      ? "another process has written for seconds and has not ended: try again, or stop it"
+      : f.reason.includes("belongs to network")
+      ? "choose the network with --network, or another file with --db"
+      : "check the disk and the permissions, or choose another file with --db",
   config_invalid: () =>
     "see --help of the command for the form; for a stellar-core configuration its example file shows it",
   file_unreadable: () => "check the path and its permissions",

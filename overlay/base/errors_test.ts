@@ -78,7 +78,9 @@ const SAMPLES: Samples = {
   straggling: [{ code: "straggling", afterMs: 120_000 }],
   local_close: [{ code: "local_close", reason: "interrupted" }],
   db_newer_schema: [{ code: "db_newer_schema", path: "/x", found: 3, supported: 2 }],
-  db_failed: [{ code: "db_failed", path: "/x", reason: "locked" }],
+  db_failed: ["another process keeps it locked", "it belongs to network 'a', not 'b'", "it cannot be written"].map(
+    (reason) => ({ code: "db_failed", path: "/x", reason }),
+  ),
   config_invalid: [{ code: "config_invalid", path: "/x", reason: "line 1" }],
   file_unreadable: [{ code: "file_unreadable", path: "/x", reason: "no such file" }],
   file_unwritable: [{ code: "file_unwritable", path: "/x", reason: "no space" }],
@@ -105,6 +107,7 @@ const SAMPLES: Samples = {
   core_survey_lost: [{ code: "core_survey_lost", url, reason: "the node was restarted" }],
   not_stellar_core: [{ code: "not_stellar_core", url, looksLike: "html" }],
   subscriber_too_slow: [{ code: "subscriber_too_slow", waitedMs: 20_000, held: 200 }],
+  survey_file_invalid: [{ code: "survey_file_invalid", path: "/x", at: "nodes[0]", reason: "no id" }],
   invalid_argument: [{ code: "invalid_argument", argument: "--timeout", reason: "not a number" }],
 };
 

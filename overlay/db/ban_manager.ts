@@ -252,7 +252,7 @@ function toBan(entry: unknown, where: string, defaults: { now: number; by: strin
     nodeId,
     untilAt: until === undefined || until === null ? null : instant(until),
     reason: reason ?? "",
-    createdAt: createdAt === undefined ? now : instant(createdAt),
+    createdAt: createdAt === undefined || createdAt === null ? now : instant(createdAt),
     by: by ?? defaultBy,
   }, where);
 }

@@ -71,6 +71,11 @@ export class CrawlStore {
     return new CrawlStore(db, clock, claimNetwork(db, networkPassphrase));
   }
 
+  /** The crawls in a database that is open already; closing this closes that. It belongs to the network. */
+  static over(db: Database, networkPassphrase: string, clock: Clock = systemClock): CrawlStore {
+    return new CrawlStore(db, clock, networkPassphrase);
+  }
+
   /** Begins a run, state "running", and takes its seeds into the address book. Returns its id. */
   startRun(run: NewRun): number {
     const now = this.#now();
