@@ -3,6 +3,7 @@ import type { OverlayManager } from "../../overlay/manager/overlay_manager.ts";
 import { jsonPage, metricsPages, type Pages } from "../pages.ts";
 import { networkNameOf } from "../../overlay/base/networks.ts";
 import { toHex } from "../../overlay/base/bytes.ts";
+import type { Clock } from "../../overlay/base/clock.ts";
 import type { NodeObserver } from "./observer.ts";
 
 /** How long a node may look for its first peers before it counts as unwell, ms. */
@@ -17,8 +18,23 @@ export function healthOf(node: { peers: number; inSync: boolean; dials: boolean;
   return node.inSync ? "ok" : "out of sync";
 }
 
+function surveyPage(node: OverlayManager, clock: Clock) {
+  const { phase, nonce, surveyorId, startedMs, stoppedMs, phaseEndsMs } = node.survey.state;
+  const at = (ms: number | undefined) =>
+    ms === undefined ? null : new Date(clock.wallMs() + ms - clock.nowMs()).toISOString();
+  return {
+    schema: "stellar-overlay/survey-state/1",
+    phase,
+    nonce: nonce ?? null,
+    surveyorId: surveyorId ?? null,
+    startedAt: at(startedMs),
+    stoppedAt: at(stoppedMs),
+    phaseEndsAt: at(phaseEndsMs),
+  };
+}
+
 /** All pages of a node. */
-export function nodePages(node: OverlayManager, observer: NodeObserver): Pages {
+export function nodePages(node: OverlayManager, observer: NodeObserver, clock: Clock): Pages {
   return {
     ...metricsPages(node.metrics),
     "/peers": {
@@ -28,6 +44,10 @@ export function nodePages(node: OverlayManager, observer: NodeObserver): Pages {
           fullKeys: query.get("fullkeys") === "true",
           compact: query.get("compact") !== "false",
         })),
+    },
+    "/survey": {
+      title: "the survey the node takes part in",
+      make: () => jsonPage(surveyPage(node, clock)),
     },
     "/health": {
       title: "status 200 while the node has peers and follows the network, else 503",
