@@ -18,6 +18,7 @@ import {
 } from "../wire/survey_messages.ts";
 import { decode, encode } from "../wire/xdr.ts";
 import { MAX_REQUESTS_PER_LEDGER, SurveyMessageLimiter } from "./message_limiter.ts";
+import { limitedOf, summaryOf, type SurveySummary } from "./message_summary.ts";
 import { ScpTiming } from "./scp_timing.ts";
 import {
   isSignedSurveyMessage,
@@ -156,7 +157,7 @@ export class SurveyManager implements Surveyor {
   receive(from: SurveyPeer, message: ReceivedMessage): void {
     const decoded = message.decode();
     if (!isSurveyMessage(decoded)) return;
-    const told = describe(decoded);
+    const told = summaryOf(decoded);
     const verdict = this.#judge(from, decoded, told, message);
     this.#node.count(verdict);
     const heard: HeardSurveyMessage = { ...told, from: from.nodeId, verdict };
@@ -168,7 +169,7 @@ export class SurveyManager implements Surveyor {
     for (const listener of [...this.#heardListeners]) listener(heard);
   }
 
-  #judge(from: SurveyPeer, decoded: SurveyMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #judge(from: SurveyPeer, decoded: SurveyMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
     switch (decoded.type) {
       case "timeSlicedSurveyStartCollecting":
         return this.#onStart(from, decoded, told, message);
@@ -182,7 +183,7 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp relayStartSurveyCollecting. */
-  #onStart(from: SurveyPeer, signed: StartMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #onStart(from: SurveyPeer, signed: StartMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
     if (!this.#permits(signed.surveyStart.startCollecting.surveyorId, told.surveyorId)) return "not_permitted";
     if (!this.#limiter.ledgerOk(told.ledgerNum)) return "ledger";
     if (this.#data.phase !== "inactive") return "phase";
@@ -193,7 +194,7 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp relayStopSurveyCollecting. */
-  #onStop(from: SurveyPeer, signed: StopMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #onStop(from: SurveyPeer, signed: StopMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
     if (!this.#permits(signed.surveyStop.stopCollecting.surveyorId, told.surveyorId)) return "not_permitted";
     if (!this.#limiter.ledgerOk(told.ledgerNum)) return "ledger";
     if (!isSignedSurveyMessage(signed)) return "bad_signature";
@@ -208,7 +209,7 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp relayOrProcessRequest. */
-  #onRequest(from: SurveyPeer, signed: RequestMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #onRequest(from: SurveyPeer, signed: RequestMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
     const { request } = signed.surveyRequest;
     if (!this.#permits(request.request.surveyorPeerId, told.surveyorId)) return "not_permitted";
     let failed: SurveyVerdict | undefined;
@@ -223,7 +224,7 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp relayOrProcessResponse. */
-  #onResponse(from: SurveyPeer, signed: ResponseMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #onResponse(from: SurveyPeer, signed: ResponseMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
     let failed: SurveyVerdict | undefined;
     const refusal = this.#limiter.recordResponse(limitedOf(told), () => {
       failed = this.#reportingProblem(told.nonce) ?? (isSignedSurveyMessage(signed) ? undefined : "bad_signature");
@@ -272,7 +273,7 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp processTimeSlicedTopologyRequest. */
-  #answer(asked: TimeSlicedSurveyRequest, told: Told): SurveyVerdict {
+  #answer(asked: TimeSlicedSurveyRequest, told: SurveySummary): SurveyVerdict {
     if (told.surveyorId !== this.#data.surveyorId) return "other_surveyor";
     const { inboundPeersIndex: inboundIndex, outboundPeersIndex: outboundIndex, request } = asked;
     const page = this.#data.page(inboundIndex, outboundIndex);
@@ -383,7 +384,7 @@ export class SurveyManager implements Surveyor {
   }
 
   /** An answer to us. Source: stellar-core SurveyManager.cpp processTimeSlicedTopologyResponse. */
-  #take({ response }: TimeSlicedSurveyResponse, told: Told, from: SurveyPeer): SurveyVerdict {
+  #take({ response }: TimeSlicedSurveyResponse, told: SurveySummary, from: SurveyPeer): SurveyVerdict {
     const page = this.#asked.get(told.ledgerNum)?.get(told.surveyedId!);
     // The request may be of an earlier run of ours, and have come back to us.
     if (page === undefined || this.#key === undefined) return "unknown_request";
@@ -427,39 +428,6 @@ type StartMessage = Of<"timeSlicedSurveyStartCollecting">;
 type StopMessage = Of<"timeSlicedSurveyStopCollecting">;
 type RequestMessage = Of<"timeSlicedSurveyRequest">;
 type ResponseMessage = Of<"timeSlicedSurveyResponse">;
-
-/** What a message says of itself. */
-type Told = Omit<HeardSurveyMessage, "from" | "verdict">;
-
-function describe(message: SurveyMessage): Told {
-  switch (message.type) {
-    case "timeSlicedSurveyStartCollecting":
-    case "timeSlicedSurveyStopCollecting": {
-      const isStart = message.type === "timeSlicedSurveyStartCollecting";
-      const { surveyorId, nonce, ledgerNum } = isStart
-        ? message.surveyStart.startCollecting
-        : message.surveyStop.stopCollecting;
-      const type = isStart ? "start" : "stop";
-      return { type, surveyorId: encodeNodeId(surveyorId), surveyedId: undefined, nonce, ledgerNum };
-    }
-    case "timeSlicedSurveyRequest": {
-      const { nonce, request } = message.surveyRequest.request;
-      return { type: "request", ...pairOf(request), nonce, ledgerNum: request.ledgerNum };
-    }
-    case "timeSlicedSurveyResponse": {
-      const { nonce, response } = message.surveyResponse.response;
-      return { type: "response", ...pairOf(response), nonce, ledgerNum: response.ledgerNum };
-    }
-  }
-}
-
-function pairOf(ids: { surveyorPeerId: Uint8Array; surveyedPeerId: Uint8Array }) {
-  return { surveyorId: encodeNodeId(ids.surveyorPeerId), surveyedId: encodeNodeId(ids.surveyedPeerId) };
-}
-
-function limitedOf({ ledgerNum, surveyorId, surveyedId }: Told) {
-  return { ledgerNum, surveyor: surveyorId, surveyed: surveyedId! };
-}
 
 /** The body of an opened answer; undefined when it is none, or more. */
 function decodedBody(plain: Uint8Array): SurveyTopology | undefined {
