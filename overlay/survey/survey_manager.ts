@@ -117,6 +117,11 @@ export class SurveyManager implements Surveyor {
     return this.#data.surveyorId === this.#self;
   }
 
+  /** Ledger numbers whose requests are remembered. */
+  get rememberedLedgers(): number {
+    return this.#limiter.ledgers;
+  }
+
   // ---- What the node tells ----
 
   /** The tick. Source: stellar-core SurveyManager.cpp updateSurveyPhase. */

@@ -309,6 +309,9 @@ test("of a flood of signed requests 10 surveyors' 10 nodes each are passed on pe
   await field.ignored("the old ledger", request(SURVEYOR, surveyed[13]));
   await field.send(request(SURVEYOR, surveyed[13], { ledgerNum: LEDGER + 7 }));
   assert.equal(field.passedOn().length, 1);
+  assert.equal(field.node.survey.rememberedLedgers, 2, "6 and 7 ahead of the first");
+  field.node.scp.track(LEDGER + 14);
+  assert.equal(field.node.survey.rememberedLedgers, 0);
   assert.equal(field.node.counts.inbound, 2);
   await field.close();
 });
