@@ -19,10 +19,11 @@ const RANKS: Record<string, number> = {
   "overlay/peer": 5,
   "overlay/flood": 6,
   "overlay/db": 6,
-  "overlay/manager": 7,
-  "overlay": 8,
-  "survey": 9,
-  "cli": 10,
+  "overlay/survey": 7,
+  "overlay/manager": 8,
+  "overlay": 9,
+  "survey": 10,
+  "cli": 11,
 };
 
 function sources(folder: string): string[] {
