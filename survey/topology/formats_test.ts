@@ -3,7 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { isFailure, OverlayError } from "../../overlay/base/errors.ts";
-import { arbDocument, canonical, fixtureText, madeUpId, recordedDocument } from "../../tests/kit/survey_files_kit.ts";
+import {
+  answeredNode,
+  arbDocument,
+  canonical,
+  documentOf,
+  fixtureText,
+  madeUpId,
+  recordedDocument,
+  reportOn,
+} from "../../tests/kit/survey_files_kit.ts";
 import { FORMATS, lossesOf, printSurvey, type ReadableFormat, readSurvey, surveyFiles } from "./formats.ts";
 import { graphOfDocument, type GraphValue } from "./graph_file.ts";
 import { linksOf } from "./links.ts";
@@ -49,6 +58,8 @@ test("getsurveyresult: backlog, bad nodes and 64-bit counters survive", () => {
   assert.equal(node.inboundPeers[0].bytesRead, 0xffffffffffffffffn);
   const { document } = readSurvey(text, "x");
   assert.deepEqual([document.states.get(a), document.states.get(b)], ["pending", "bad"]);
+  const { topology, backlog } = resultOfDocument(document);
+  assert.deepEqual([backlog, topology!.has(a), topology!.get(b)], [[a], false, null]);
 });
 
 test("survey.json holds any document", () => {
@@ -148,6 +159,19 @@ test("lossesOf says what a form leaves out of the recorded survey", () => {
     "11 links' directions",
     "1 state of a node that did not answer",
   ]);
+});
+
+test("lossesOf counts only reports that GraphML drops, and loose links that a result drops", () => {
+  const [a, b, c] = [madeUpId(1), madeUpId(2), madeUpId(3)];
+  const document = documentOf(
+    answeredNode(a, [], [reportOn(b), reportOn(c)]),
+    answeredNode(b, [reportOn(a)], []),
+  );
+  document.looseLinks = [{ from: b, to: c, directed: true }];
+  document.lateJoiners.add(c);
+  assert.deepEqual(lossesOf(document, "graphml"), ["1 second report of a link", "1 late joiner's mark"]);
+  assert.deepEqual(lossesOf(document, "script"), ["1 link that nobody reported", "1 late joiner's mark"]);
+  assert.deepEqual(lossesOf(document, "survey"), []);
 });
 
 test("readSurvey names file, place and reason of what is wrong", () => {

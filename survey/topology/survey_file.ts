@@ -110,14 +110,11 @@ export function readSurveyFile(file: Field): SurveyDocument {
   }
   document.linkReports = given("linkReports", (field) => field.oneOf(LINK_REPORTS)) ?? "perSide";
   for (const entry of need(file, fields, "nodes").array()) readNode(document, entry);
-  const versions = new Set<string>();
-  for (const entry of need(file, fields, "links").array()) readLink(document, entry, versions);
+  for (const entry of need(file, fields, "links").array()) readLink(document, entry);
   for (const node of document.nodes.values()) {
     sortPeers(node.inboundPeers);
     sortPeers(node.outboundPeers);
   }
-  // What the reports say comes from them again.
-  for (const id of versions) document.versions.delete(id);
   for (const key of ["nonce", "surveyor", "network", "startedAtMs", "stoppedAtMs", "sliceMs"] as const) {
     if (document[key] === undefined) delete document[key];
   }
@@ -144,7 +141,7 @@ function readNode(document: SurveyDocument, entry: Field): void {
   }
 }
 
-function readLink(document: SurveyDocument, entry: Field, versions: Set<string>): void {
+function readLink(document: SurveyDocument, entry: Field): void {
   const fields = entry.object();
   const ends = need(entry, fields, "ends").array().map((end) => end.nodeName());
   if (ends.length !== 2) throw entry.fail("needs two ends");
@@ -166,7 +163,6 @@ function readLink(document: SurveyDocument, entry: Field, versions: Set<string>)
     const ping = values.get("medianPingMs"), version = values.get("peerVersion");
     if (ping !== undefined && ping.value !== null) values.set("averageLatencyMs", ping);
     const text = version === undefined || version.value === null ? undefined : version.text();
-    if (text !== undefined) versions.add(peer);
     const dialed = need(report, values, "dialed").oneOf(["nodeDialedPeer", "peerDialedNode"]);
     node[dialed === "nodeDialedPeer" ? "outboundPeers" : "inboundPeers"].push(readPeerData(values, peer, text));
   }
