@@ -45,7 +45,14 @@ export function parseGraphMl(text: string, path: string): ParsedGraph {
     const skipped = text.slice(0, text.length - body.length).split("\n").length - 1;
     throw invalid(path, `line ${line + skipped}, column ${col}`, `this is not XML: ${msg}`);
   }
-  const root = (parser.parse(body) as Element).graphml as Element | undefined;
+  let parsed: Element;
+  try {
+    parsed = parser.parse(body);
+  } catch (error) {
+    // What the validator lets pass: elements nested too deep, odd names.
+    throw invalid(path, "", `this is not GraphML: ${(error as Error).message}`, error);
+  }
+  const root = parsed.graphml as Element | undefined;
   if (root === undefined) throw invalid(path, "its root", "this is XML, but not GraphML");
   const graphs = children(root, "graph");
   if (graphs.length !== 1) throw invalid(path, "graphml", `needs one graph, has ${graphs.length}`);
