@@ -53,6 +53,7 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   port_in_use: false,
   subscriber_too_slow: false,
   listen_failed: false,
+  survey_file_invalid: false,
   invalid_argument: false,
 };
 
