@@ -7,9 +7,10 @@ import { type Attribute, NODE_NUMBERS, type NodeData, PEER_COUNTERS, type PeerDa
 
 const MAX_UINT64 = 0xffffffffffffffffn;
 
-/** A `survey_file_invalid` for a place in a file. */
+/** A `survey_file_invalid` for a place in a file. A place named with something very long of the file is cut short. */
 export function invalid(path: string, at: string, reason: string, cause?: unknown): OverlayError {
-  return new OverlayError({ code: "survey_file_invalid", path, at, reason }, { cause });
+  const place = at.length > 200 ? `${at.slice(0, 200)}...` : at;
+  return new OverlayError({ code: "survey_file_invalid", path, at: place, reason }, { cause });
 }
 
 /** A value of a file, with its place. All methods throw OverlayError `survey_file_invalid` when the value is another. */
