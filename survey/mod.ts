@@ -21,3 +21,7 @@ export {
 export { type Disagreement, type Link, type LinkReport, linksOf } from "./topology/links.ts";
 export { mergePage } from "./topology/merge.ts";
 export type { AskState, NodeData, PeerData, SurveyDocument, SurveyedNode } from "./topology/types.ts";
+export { surveyGraph } from "./topology/graph.ts";
+export { organizationsOfAttributes, parseOrganizations } from "./topology/organizations.ts";
+export { type ReportOptions, surveyReport } from "./topology/report.ts";
+export type { SurveyReport } from "./topology/report_types.ts";
