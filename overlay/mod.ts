@@ -85,6 +85,19 @@ export {
   corePeersJson,
   type PendingPeerSnapshot,
 } from "./manager/peer_snapshot.ts";
+export { SurveyBacklog } from "./survey/survey_backlog.ts";
+export { SurveyManager } from "./survey/survey_manager.ts";
+export type {
+  AskOutcome,
+  HeardSurveyMessage,
+  StartOutcome,
+  StopOutcome,
+  Surveyor,
+  SurveyPage,
+  SurveyPageAnswer,
+  SurveyPhase,
+  SurveyState,
+} from "./survey/surveyor.ts";
 export { type OverlayMessage, type SubscribeOptions, Subscription } from "./manager/subscription.ts";
 export type { PeerFaults } from "./peer/peer.ts";
 export { PeerMetrics, type PeerMetricsSnapshot } from "./peer/peer_metrics.ts";

@@ -9,7 +9,8 @@ import { ROOT } from "./kit/tool.ts";
 const text = readFileSync(join(ROOT, "docs/embedding.md"), "utf8");
 
 test("docs/embedding.md lists every event, and none that does not exist", () => {
-  const source = readFileSync(join(ROOT, "overlay/manager/overlay_event.ts"), "utf8");
+  const source = ["manager/overlay_event.ts", "survey/survey_event.ts"]
+    .map((file) => readFileSync(join(ROOT, "overlay", file), "utf8")).join("\n");
   const events = [...source.matchAll(/event: "(\w+)"/g)].map((match) => match[1]);
   const table = text.slice(text.indexOf("## Events"));
   const listed = [...table.matchAll(/^\| (`[^|]+)\|/gm)].flatMap((row) =>
@@ -23,7 +24,9 @@ test("docs/embedding.md names only methods and exports that exist", () => {
   for (const name of /import \{([^}]+)\}/.exec(example)![1].split(",").map((name) => name.trim()).filter(Boolean)) {
     assert.ok(name in library, name);
   }
-  const members = Object.getOwnPropertyNames(library.OverlayManager.prototype);
+  const members = [library.OverlayManager, library.SurveyManager].flatMap((made) =>
+    Object.getOwnPropertyNames(made.prototype)
+  );
   const calls = [...text.replace(example, "").matchAll(/`(?:node\.)?(\w+)(?:\(| = \()/g)].map((match) => match[1]);
   const elsewhere = new Set(["snapshot", "exposition"]);
   assert.deepEqual(calls.filter((name) => !members.includes(name) && !elsewhere.has(name)), []);

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { VirtualClock } from "../../overlay/base/clock.ts";
 import { isFailure } from "../../overlay/base/errors.ts";
 import { SeededRandom, systemRandom } from "../../overlay/base/random.ts";
-import { encodeSecretSeed } from "../../overlay/crypto/strkey.ts";
+import { encodeNodeId, encodeSecretSeed } from "../../overlay/crypto/strkey.ts";
 import { MemoryNetwork } from "../../overlay/transport/memory.ts";
 import { temporaryFolder } from "../../tests/kit/tool.ts";
 import { UsageError } from "../flags.ts";
@@ -44,6 +44,24 @@ test("nodeSettings: a watcher of pubnet unless said otherwise; local is on this 
   const custom = await settings({ network: "my own network", allowPrivate: true });
   assert.deepEqual([custom.config.networkPassphrase, custom.config.knownPeers], ["my own network", []]);
   assert.equal(custom.config.allowPrivate, true);
+});
+
+test("nodeSettings: who may survey is nobody, unless --surveyor-key or the configuration says so", async () => {
+  const key = encodeNodeId(SEED), other = encodeNodeId(new Uint8Array(32).fill(8));
+  assert.deepEqual((await settings({})).config.surveyorKeys, []);
+  assert.deepEqual((await settings({})).config.quorumNodes, []);
+  assert.deepEqual((await settings({ surveyorKey: [key, "self"] })).config.surveyorKeys, [key, "$self"]);
+  const path = configFile(
+    "survey.cfg",
+    `NETWORK_PASSPHRASE="x"\nSURVEYOR_KEYS=["$self"]\n[QUORUM_SET]\nVALIDATORS=["${other}"]\n`,
+  );
+  const { config } = await settings({ config: path });
+  assert.deepEqual([config.surveyorKeys, config.quorumNodes], [["$self"], [other]]);
+  assert.deepEqual((await settings({ config: path, surveyorKey: [key] })).config.surveyorKeys, [key]);
+  const secret = encodeSecretSeed(SEED);
+  await assert.rejects(settings({ surveyorKey: [secret] }), (error: Error) => {
+    return error instanceof UsageError && !error.message.includes(secret);
+  });
 });
 
 test("nodeSettings: flags go before the configuration, the configuration before the preset", async () => {

@@ -116,15 +116,31 @@ export interface OverlayConfig {
   allowPrivate: boolean;
   /** Send, store and dial addresses of this machine in PEERS. ALLOW_LOCALHOST_FOR_TESTING, false. */
   allowLoopback: boolean;
-  /** Strkey node ids whose surveys we answer; empty means the nodes of the quorum. SURVEYOR_KEYS, none. */
+
+  // Who may survey
+
+  /**
+   * Strkey node ids whose surveys we answer and pass on, or "$self" for our own, whatever it is: alone it opts out. Empty means
+   * the transitive quorum of `quorumNodes`. SURVEYOR_KEYS, none.
+   */
   surveyorKeys: readonly string[];
   /**
    * Strkey node ids that say where the network is: its ledger is the highest that more than half of those of them that were
    * heard have externalized. Empty means everybody's word counts, and then a stranger with many invented validators may
    * lead a node astray. Ours (upstream's quorum set decides). Presets: the network's first validators; from a
-   * configuration: its VALIDATORS, else the preset's.
+   * configuration: its `quorumNodes`, else the preset's.
    */
   ledgerNodes: readonly string[];
+  /**
+   * Strkey node ids of our own quorum set, at any level. They decide only who may survey when `surveyorKeys` is empty; without
+   * either nobody may. QUORUM_SET and VALIDATORS, none.
+   */
+  quorumNodes: readonly string[];
+  /**
+   * Length of a survey's collecting and of its reporting phase, ms; 0 means upstream's 30 minutes and 3 hours.
+   * ARTIFICIALLY_SET_SURVEY_PHASE_DURATION_FOR_TESTING (minutes), 0.
+   */
+  surveyPhaseMs: number;
 
   // Timers, ms
 
@@ -183,12 +199,8 @@ export interface OverlayConfig {
   maxSlotsToRemember: number;
 }
 
-/** Settings that the engine itself does not use: see each. `surveyorKeys` are for the survey that is built on it. */
-export const NOT_APPLICABLE: readonly (keyof OverlayConfig)[] = [
-  "floodTxPeriodMs",
-  "floodSorobanTxPeriodMs",
-  "surveyorKeys",
-];
+/** Settings that the engine itself does not use: see each. */
+export const NOT_APPLICABLE: readonly (keyof OverlayConfig)[] = ["floodTxPeriodMs", "floodSorobanTxPeriodMs"];
 
 /** Settings to change; `flowControl` may be given in part. */
 export type OverlayConfigChanges = Partial<Omit<OverlayConfig, "flowControl">> & {
@@ -227,6 +239,8 @@ const DEFAULTS: Omit<OverlayConfig, "networkPassphrase"> = {
   allowLoopback: false,
   surveyorKeys: [],
   ledgerNodes: [],
+  quorumNodes: [],
+  surveyPhaseMs: 0,
   authenticationTimeoutMs: 2000,
   idleTimeoutMs: 30_000,
   stragglerTimeoutMs: 120_000,
@@ -316,7 +330,7 @@ export function configure(
 
 /**
  * The settings of a stellar-core configuration; what it leaves out has our default. Its peers are the only ones: a network's
- * first peers are not added. A "$self" among the surveyors is left out. `changes` go first. Throws `config_invalid`.
+ * first peers are not added. `changes` go first. Throws `config_invalid`.
  */
 export function fromCoreConfig(
   core: CoreConfig,
@@ -340,7 +354,8 @@ export function fromCoreConfig(
     knownPeers: core.knownPeers,
     preferredPeerKeys: core.preferredPeerKeys,
     preferredPeersOnly: core.preferredPeersOnly,
-    surveyorKeys: core.surveyorKeys.filter((key) => key !== "$self"),
+    surveyorKeys: core.surveyorKeys,
+    quorumNodes: core.quorumNodes.filter((key) => key !== "$self"),
     authenticationTimeoutMs: core.authenticationTimeoutMs,
     idleTimeoutMs: core.idleTimeoutMs,
     stragglerTimeoutMs: core.stragglerTimeoutMs,
@@ -349,8 +364,12 @@ export function fromCoreConfig(
   };
   const flowControl = { ...said.flowControl, ...withoutUndefined(changes.flowControl ?? {}) };
   const network = resolveNetwork(passphrase);
-  const validators = core.validators.map(({ nodeId }) => nodeId);
-  const own = { ...unadjusted(network), knownPeers: [], ...(validators.length > 0 ? { ledgerNodes: validators } : {}) };
+  const { quorumNodes } = said;
+  const own = {
+    ...unadjusted(network),
+    knownPeers: [],
+    ...(quorumNodes.length > 0 ? { ledgerNodes: quorumNodes } : {}),
+  };
   return configure(own, { ...said, ...withoutUndefined(changes), flowControl }, options);
 }
 

@@ -131,6 +131,8 @@ export class Connection implements RecordSink {
   #handedMs = 0;
   #handedLast = 0;
   /** One write is under way at a time, as upstream's async_write; what is sent meanwhile leaves in the next. */
+  /** A frame is being put together. */
+  #composing = false;
   #writing = false;
   #onFlushed: (() => void) | null = null;
   /** Our direction is closed: nothing is sent any more. */
@@ -210,6 +212,7 @@ export class Connection implements RecordSink {
     if (this.#outLength === 0) this.#firstQueuedMs = this.#lastQueuedMs;
     const at = this.#reserve(length + 4);
     const out = this.#out;
+    this.#composing = true;
     writeUint32(out, at, length | 0x80000000);
     writeUint32(out, at + 4, 0);
     out.set(message, at + 16);
@@ -224,6 +227,7 @@ export class Connection implements RecordSink {
       this.#sendLow = (this.#sendLow + 1) >>> 0;
       if (this.#sendLow === 0) this.#sendHigh++;
     }
+    this.#composing = false;
     this.counters.messagesWritten++;
     this.counters.bytesWritten += length + 4;
     this.meter?.written(type, message.length);
@@ -239,7 +243,8 @@ export class Connection implements RecordSink {
 
   /** Hands what is queued to the socket, unless a write is under way: then it leaves when that is done. */
   flush(): void {
-    if (!this.#writing) this.#hand();
+    // A frame at work must not leave half made, whatever runs while its MAC is computed; `send` looks after it.
+    if (!this.#writing && !this.#composing) this.#hand();
   }
 
   readonly #flushTick = (): void => {
@@ -295,7 +300,7 @@ export class Connection implements RecordSink {
     this.writeDelays.add(nowMs, nowMs - this.#handedMs);
     this.meter?.socketWritten(nowMs - this.#handedMs);
     if (!this.#closed) this.#handlers.onWritten?.(this.#handedLast);
-    if (this.#outLength > 0 || this.#batches.length > 0) this.#hand();
+    if (this.#outLength > 0 || this.#batches.length > 0) this.flush();
     else if (!this.#closed) this.#onFlushed?.();
   };
 

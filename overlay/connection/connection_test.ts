@@ -235,6 +235,23 @@ test("Connection sends HELLO and anything before the keys without sequence and M
   assert.notDeepEqual(splitFrame(keyed.frames[1]).mac, ZEROS);
 });
 
+test("Connection lets no frame leave half made, whatever runs while its MAC is computed", async () => {
+  const end = new End(), key = primitives.macKey(KEY_A);
+  const send = {
+    mac: (data: Uint8Array) => {
+      end.connection.flush();
+      return key.mac(data);
+    },
+  };
+  end.connection.setKeys({ send, receive: primitives.macKey(KEY_B) });
+  end.connection.send(ask(1));
+  end.connection.send(ask(2));
+  await tick();
+  const other = b();
+  for (const frame of end.frames) other.socket.feed(frame.slice());
+  assert.deepEqual([other.problems, other.messages.length], [[], 2]);
+});
+
 test("Connection writes the messages of one tick at once", async () => {
   const end = a();
   for (let i = 0; i < 10; i++) end.connection.send(ask(i));

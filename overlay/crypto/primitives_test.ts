@@ -55,6 +55,21 @@ test("native and portable MACs are alike for any length of key and message, with
   }
 });
 
+test("no primitive lets waiting microtasks run, not even at its first use", async () => {
+  const ran: string[] = [], data = new Uint8Array(5000);
+  const during = async (name: string, act: () => unknown) => {
+    let inside = true;
+    queueMicrotask(() => void (inside && ran.push(name)));
+    act();
+    inside = false;
+    await Promise.resolve();
+  };
+  await during("mac", () => native.macKey(new Uint8Array(32)).mac(data));
+  await during("sha256", () => native.sha256(data));
+  await during("blake2b256", () => native.blake2b256(data));
+  assert.deepEqual(ran, []);
+});
+
 test("a MAC key keeps no view on its key, and each MAC is a new array", () => {
   for (const p of both) {
     const key = repeat(1, 32), mac = p.macKey(key), first = mac.mac(repeat(2, 5)), copy = first.slice();

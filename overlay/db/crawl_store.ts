@@ -22,6 +22,7 @@ import {
   type StoredScp,
   type StoredSeed,
   type StoredVisit,
+  type VisitTotal,
 } from "./stored.ts";
 
 export * from "./stored.ts";
@@ -342,6 +343,41 @@ export class CrawlStore {
   knownAddress(address: string): KnownAddress | null {
     const row = this.#get("SELECT * FROM address WHERE address = ?", address);
     return row ? toAddress(row) : null;
+  }
+
+  /** What the visits of all runs say of each address, retries of one run counting once. */
+  visitTotals(): VisitTotal[] {
+    // With max(id) SQLite takes the other columns from that row.
+    return this.#all(
+      `SELECT address, max(id) AS last_id, code, outcome, started_at, node_id, count(*) AS tried,
+         sum(outcome = 'reachable') AS admitted, max(iif(outcome = 'reachable', started_at, NULL)) AS admitted_at,
+         min(rtt_ms) AS rtt_ms
+       FROM visit WHERE retry_at IS NULL AND outcome NOT IN ('interrupted', 'skipped') GROUP BY address`,
+    ).map((row) => ({
+      address: row.address as string,
+      tried: row.tried as number,
+      admitted: row.admitted as number,
+      admittedAt: row.admitted_at as number | null,
+      lastAt: row.started_at as number,
+      lastOutcome: row.outcome as string,
+      lastCode: row.code as string | null,
+      rttMs: row.rtt_ms as number | null,
+    }));
+  }
+
+  /** Addresses where a node proved its id, in any run. */
+  addressesOfNode(nodeId: string): string[] {
+    return this.#all(
+      `SELECT DISTINCT address FROM visit WHERE node_id = ? AND authenticated = 1
+       UNION SELECT address FROM address WHERE last_node_id = ? ORDER BY address`,
+      nodeId,
+      nodeId,
+    ).map((row) => row.address as string);
+  }
+
+  /** Deletes addresses from the book; the visits of past runs stay. Returns how many there were. */
+  forgetAddresses(addresses: readonly string[]): number {
+    return this.#run("DELETE FROM address WHERE address IN (SELECT value FROM json_each(?))", toJson(addresses)).changes;
   }
 
   /** Nodes met, most recent first. */

@@ -113,6 +113,23 @@ export interface NumberedVisit extends StoredVisit {
   seq: number;
 }
 
+/** What the visits of all runs say of one address. Instants are milliseconds since the Unix epoch. */
+export interface VisitTotal {
+  address: string;
+  /** Runs that visited it, once each. */
+  tried: number;
+  /** Those in which the node there admitted us. */
+  admitted: number;
+  /** When it last did; null: never. */
+  admittedAt: number | null;
+  /** The last visit: when, how it ended, and the code of its failure. */
+  lastAt: number;
+  lastOutcome: string;
+  lastCode: string | null;
+  /** The shortest round trip of all visits. */
+  rttMs: number | null;
+}
+
 /** An address a run learned and is not done with. */
 export interface PendingAddress {
   address: string;

@@ -3,13 +3,16 @@ import { OverlayError } from "../../overlay/base/errors.ts";
 import { looksLikeNodeId } from "../../overlay/base/peer_address.ts";
 import { decodeNodeId } from "../../overlay/crypto/strkey.ts";
 import type { Json } from "./json_text.ts";
-import { NODE_NUMBERS, type NodeData, PEER_COUNTERS, type PeerData } from "./types.ts";
+import { type Attribute, NODE_NUMBERS, type NodeData, PEER_COUNTERS, type PeerData } from "./types.ts";
 
+/** A quorum set has at most four levels; nothing sensible comes near. */
+const MAX_ATTRIBUTE_DEPTH = 50;
 const MAX_UINT64 = 0xffffffffffffffffn;
 
-/** A `survey_file_invalid` for a place in a file. */
+/** A `survey_file_invalid` for a place in a file. A place named with something very long of the file is cut short. */
 export function invalid(path: string, at: string, reason: string, cause?: unknown): OverlayError {
-  return new OverlayError({ code: "survey_file_invalid", path, at, reason }, { cause });
+  const place = at.length > 200 ? `${at.slice(0, 200)}...` : at;
+  return new OverlayError({ code: "survey_file_invalid", path, at: place, reason }, { cause });
 }
 
 /** A value of a file, with its place. All methods throw OverlayError `survey_file_invalid` when the value is another. */
@@ -96,11 +99,29 @@ export class Field {
     return ms;
   }
 
+  /** A value that is none of the survey's. A whole number that a double cannot hold exactly is kept as text. */
+  attribute(): Attribute {
+    if (this.value === null) throw this.fail("needs a value");
+    const value = foreign(this.value, MAX_ATTRIBUTE_DEPTH);
+    if (value === undefined) throw this.fail(`is nested deeper than ${MAX_ATTRIBUTE_DEPTH} levels`);
+    return value as Attribute;
+  }
+
   oneOf<T extends string>(names: readonly T[]): T {
     const found = names.find((name) => name === this.value);
     if (found === undefined) throw this.fail(`needs one of ${names.join(", ")}`);
     return found;
   }
+}
+
+/** Undefined when it is nested deeper than `levels`. */
+function foreign(value: Json, levels: number): Attribute | null | undefined {
+  if (typeof value === "bigint") return String(Number(value)) === String(value) ? Number(value) : String(value);
+  if (value === null || typeof value !== "object") return value;
+  if (levels === 0) return undefined;
+  const items = Object.entries(value).map(([key, item]) => [key, foreign(item, levels - 1)] as const);
+  if (items.some(([, item]) => item === undefined)) return undefined;
+  return (Array.isArray(value) ? items.map(([, item]) => item) : Object.fromEntries(items)) as Attribute;
 }
 
 function checkNodeId(text: string, field: Field): void {

@@ -6,10 +6,13 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { systemClock } from "../../overlay/base/clock.ts";
 import { initPrimitives } from "../../overlay/crypto/primitives.ts";
-import { encodeSecretSeed } from "../../overlay/crypto/strkey.ts";
+import { encodeNodeId, encodeSecretSeed } from "../../overlay/crypto/strkey.ts";
 import { BanManager } from "../../overlay/db/ban_manager.ts";
 import { openNodeDatabase } from "../../overlay/db/schema.ts";
 import { LOCAL } from "../../overlay/base/networks.ts";
+import { parsePeerAddress } from "../../overlay/base/peer_address.ts";
+import type { SurveyPageAnswer } from "../../overlay/survey/surveyor.ts";
+import { EngineWorld, idOf } from "../kit/engine_world.ts";
 import { type LogLine, type RunningNode, startNode, until } from "../kit/node_tool.ts";
 import { parseOpenMetrics } from "../kit/openmetrics.ts";
 import { type RunningTool, runTool, startTool, temporaryFolder, toolCommand } from "../kit/tool.ts";
@@ -40,6 +43,9 @@ async function page(node: RunningNode, path: string, accept?: string) {
   return { status: response.status, type: response.headers.get("content-type"), text: await response.text() };
 }
 
+/** Place of the identity that may survey the node. */
+const SURVEYOR = 0;
+
 const isMessageType = (type: string) => (sample: { labels: Record<string, string> }) => sample.labels.type === type;
 
 describe("run: a node at a simulated network", () => {
@@ -51,7 +57,8 @@ describe("run: a node at a simulated network", () => {
     await twin.saw(/"seeds": \[[^\]]*\]/);
     await until(() => isJson(twin.out()));
     const { seeds } = JSON.parse(twin.out()) as { seeds: string[] };
-    node = await startNode(["--log-level", "debug", "--status", "1s", "--peer", seeds[0]], { limitMs: 120_000 });
+    const flags = ["--log-level", "debug", "--status", "1s", "--peer", seeds[0], "--surveyor-key", idOf(SURVEYOR)];
+    node = await startNode(flags, { limitMs: 120_000 });
   });
   after(async () => {
     twin.signal("SIGTERM");
@@ -90,6 +97,51 @@ describe("run: a node at a simulated network", () => {
     const json = JSON.parse((await page(node, "/metrics.json")).text);
     assert.equal(json.schema, "stellar-overlay/metrics/1");
     assert.ok(json.messages.SCP_MESSAGE.read > 0);
+  });
+
+  test("--surveyor-key: the node collects, freezes and answers for who has that identity; /survey and the log say so", async () => {
+    await using world = new EngineWorld({ tcp: true });
+    const { engine } = await world.add({
+      index: SURVEYOR,
+      config: { noListen: true, noDial: true, isValidator: false },
+    });
+    const phaseOf = async () => JSON.parse((await page(node, "/survey")).text);
+    assert.deepEqual(await phaseOf(), {
+      schema: "stellar-overlay/survey-state/1",
+      phase: "inactive",
+      nonce: null,
+      surveyorId: null,
+      startedAt: null,
+      stoppedAt: null,
+      phaseEndsAt: null,
+    });
+    engine.connect(parsePeerAddress(node.address));
+    await until(() => engine.ledgerSeq !== undefined && engine.counts.outbound === 1);
+    const answers: SurveyPageAnswer[] = [];
+    engine.survey.onAnswer((answer) => answers.push(answer));
+    assert.equal(engine.survey.startCollecting(0xfeed).started, true);
+    await until(async () => (await phaseOf()).phase === "collecting");
+    const ledger = engine.ledgerSeq!;
+    await until(() => engine.ledgerSeq! > ledger + 2);
+    assert.equal(engine.survey.stopCollecting().stopped, true);
+    await until(async () => (await phaseOf()).phase === "reporting");
+    const state = await phaseOf();
+    assert.deepEqual([state.nonce, state.surveyorId], [0xfeed, idOf(SURVEYOR)]);
+    for (const at of [state.startedAt, state.stoppedAt, state.phaseEndsAt]) assert.match(at, ISO);
+    engine.survey.ask([{ nodeId: node.nodeId, inboundIndex: 0, outboundIndex: 0 }]);
+    await until(() => answers.length === 1);
+    const [answer] = answers;
+    assert.ok(answer.kind === "page");
+    const { inboundPeers, outboundPeers, nodeData } = answer.topology;
+    const us = inboundPeers.find(({ peerStats }) => encodeNodeId(peerStats.id) === idOf(SURVEYOR))!;
+    assert.ok(us.peerStats.messagesWritten > 3n && us.peerStats.bytesWritten > 1000n);
+    assert.ok(outboundPeers.some(({ peerStats }) => peerStats.uniqueFloodMessageRecv > 3n));
+    assert.deepEqual([nodeData.isValidator, nodeData.totalInboundPeerCount], [false, inboundPeers.length]);
+    for (const type of ["surveyStarted", "surveyStopped", "surveyAnswered"]) {
+      await node.line((line) => line.type === type && line.surveyorId === idOf(SURVEYOR), type);
+    }
+    const metrics = JSON.parse((await page(node, "/metrics.json")).text);
+    assert.deepEqual([metrics.gauges.surveyPhase, metrics.labelledCounters.surveyMessages.answered], [2, 1]);
   });
 
   test("/peers has the shape of stellar-core's command", async () => {
