@@ -41,7 +41,7 @@ const LISTING: BanListing = {
 test("renderBans: whole ids and the time left in 80 columns; more where there is room; everything on a pipe", () => {
   const narrow = renderBans(LISTING, terminal(80)).trimEnd().split("\n");
   assert.deepEqual(narrow.map((line) => line.slice(0, 80)), narrow);
-  assert.match(narrow[0], /^node {52}  left {6}reason$/);
+  assert.match(narrow[0], /^node {54}left {6}reason$/);
   assert.equal(narrow[1], `${node(1)}  for ever`);
   assert.equal(narrow[2], `${node(2)}  23 h      adverts wit…`);
   assert.match(narrow[3], /90 s +x$/);

@@ -11,6 +11,7 @@ import {
 import type { CrawlVisit } from "../../survey/crawl/visit_record.ts";
 import type { Io } from "../context.ts";
 import { toJson } from "./json.ts";
+import { renderKnownPeers } from "./known_peers.ts";
 import { bytes, count, ms, paint, paintState, shortId, wrap } from "./style.ts";
 import { type Column, renderTable } from "./table.ts";
 
@@ -50,15 +51,17 @@ export function runLine(document: CrawlDocument): string {
 export function renderForConfig(document: CrawlDocument): string {
   const good = document.nodes.filter((node) => node.state === "reachable" && node.addresses.length > 0)
     .sort((a, b) => (a.rttMs?.median ?? Infinity) - (b.rttMs?.median ?? Infinity));
-  const lines = good.map((node) => {
-    const rtt = node.rttMs === null ? "" : `, ${node.rttMs.median.toFixed(1)} ms`;
-    return `  "${node.addresses[0]}", # ${node.nodeId}${rtt}, ${escapeRemoteText(node.versionStr ?? "")}\n`;
-  });
-  return `# ${
-    count(good.length, "node")
-  } of ${document.run.network} that accepted us on ${document.run.endedAt}, nearest first\nKNOWN_PEERS=[\n${
-    lines.join("")
-  }]\n`;
+  const peers = good.map(({ addresses, nodeId, rttMs, versionStr }) => ({
+    // Of several addresses one that stellar-core can read.
+    address: addresses.find((address) => !address.startsWith("[")) ?? addresses[0],
+    nodeId,
+    rttMs: rttMs?.median ?? null,
+    versionStr,
+  }));
+  return renderKnownPeers(
+    peers,
+    `of ${document.run.network} that accepted us on ${document.run.endedAt}, nearest first`,
+  );
 }
 
 /** What to do about seeds that could not be dialed, when there is something. */

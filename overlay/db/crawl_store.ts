@@ -377,7 +377,8 @@ export class CrawlStore {
 
   /** Deletes addresses from the book; the visits of past runs stay. Returns how many there were. */
   forgetAddresses(addresses: readonly string[]): number {
-    return this.#run("DELETE FROM address WHERE address IN (SELECT value FROM json_each(?))", toJson(addresses)).changes;
+    return this.#run("DELETE FROM address WHERE address IN (SELECT value FROM json_each(?))", toJson(addresses))
+      .changes;
   }
 
   /** Nodes met, most recent first. */

@@ -16,7 +16,8 @@ test("the address book keeps how each dial ended: admitted, full, banned there, 
   const admitted = outcome(1)!;
   assert.deepEqual([admitted.code, admitted.nodeId], [null, open.local.nodeIdText]);
   assert.equal(admitted.admittedAt, admitted.at);
-  assert.deepEqual([outcome(2)!.code, outcome(2)!.nodeId], ["peer_rejected", full.local.nodeIdText]);
+  const refused = outcome(2)!;
+  assert.deepEqual([refused.code, refused.nodeId, refused.admittedAt], ["peer_rejected", full.local.nodeIdText, null]);
   assert.deepEqual([outcome(3)!.code, outcome(3)!.admittedAt, outcome(3)!.nodeId], ["silent_close", null, null]);
   assert.equal(outcome(99)!.code, "connect_refused");
   // What a caller's address is like is not known from its call.

@@ -37,19 +37,17 @@ export function dropAs(peer: Peer, order: DropOrder): void {
 const OUR_OWN: ReadonlySet<string> = new Set(["local_close", "already_connected", "connecting_to_self"]);
 
 /**
- * Notes in the address book how a dial ended: without admission, or with a refusal right after it, since a full node says so
+ * Notes in the address book how a dial ended before the remote admitted us, which its first grant tells: a full node refuses
  * only after its AUTH.
  */
-function noteEnd(context: OverlayContext, peer: Peer, address: PeerAddress, admitted: boolean, drop: Drop): void {
+function noteEnd(context: OverlayContext, peer: Peer, address: PeerAddress, drop: Drop): void {
   if (peer.role !== "weCalledRemote") return;
   const { peerManager, stored } = context;
-  const { by, failure: { code } } = drop;
-  const nodeId = peer.nodeIdText;
-  if (by === "us" ? !admitted && !OUR_OWN.has(code) : admitted ? code === "peer_rejected" : !OUR_OWN.has(code)) {
-    stored(() => peerManager.noteDial(address, { code, nodeId }));
-  }
   const { latencyMs } = peer;
-  if (admitted && latencyMs !== undefined) stored(() => peerManager.noteRtt(address, latencyMs));
+  if (peer.times.firstGrantMs === undefined) {
+    const { code } = drop.failure;
+    if (!OUR_OWN.has(code)) stored(() => peerManager.noteDial(address, { code, nodeId: peer.nodeIdText }));
+  } else if (latencyMs !== undefined) stored(() => peerManager.noteRtt(address, latencyMs));
 }
 
 /** The handlers of all connections of a node. */
@@ -120,7 +118,7 @@ export function peerHandlers(context: OverlayContext, events: PeerOwnerEvents): 
     countDrop(metrics, peer, drop, member !== undefined);
     const { by, reason, failure } = drop;
     const nodeId = peer.nodeIdText;
-    noteEnd(context, peer, address, member !== undefined, drop);
+    noteEnd(context, peer, address, drop);
     context.log({ event: "dropped", address: formatAddress(address), nodeId, by, reason, failure });
     events.onDropped(peer, member, drop);
     if (context.stopping) return;
@@ -156,10 +154,13 @@ export function peerHandlers(context: OverlayContext, events: PeerOwnerEvents): 
       metrics.counters[peer.role === "weCalledRemote" ? "outboundEstablished" : "inboundEstablished"]++;
       metrics.observe("handshakeTime", clock.nowMs() - peer.times.startedMs);
       const { nodeId, role } = member;
-      if (role === "weCalledRemote") stored(() => peerManager.noteDial(member.address, { code: null, nodeId }));
       const address = formatAddress(member.address);
       context.log({ event: "authenticated", address, nodeId, role, versionStr: peer.hello!.versionStr });
       events.onAuthenticated(member);
+    },
+    onFirstGrant: (peer) => {
+      if (peer.role !== "weCalledRemote") return;
+      stored(() => peerManager.noteDial(lists.addressOf(peer), { code: null, nodeId: peer.nodeIdText }));
     },
     onPeers: learn,
     onMessage: (peer, message) => events.onMessage(peer, message),
