@@ -34,12 +34,12 @@ export function renderPeers(listing: PeerListing, io: Io): string {
   const { peers, total } = listing;
   if (peers.length === 0 && io.outIsTerminal) return "";
   const columns: Column<PeerRow>[] = [
-    { title: "address", value: (row) => escapeRemoteText(row.address), shrink: 21, maxWidth: 60 },
+    { title: "address", value: (row) => escapeRemoteText(row.address), maxWidth: 45 },
     { title: "type", value: (row) => row.type },
     {
       title: "last outcome",
       value: (row) => outcomeWords(row),
-      maxWidth: 24,
+      shrink: 20,
       paint: (text, row) => row.lastOutcome === null ? c.dim(text) : paintAs(c, text, row.lastOutcome),
     },
     { title: "rtt ms", value: (row) => row.rttMs?.toFixed(1) ?? "", align: "right", drop: 2 },
