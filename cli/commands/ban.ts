@@ -2,9 +2,11 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { instant, type ListedBan, nodeOf } from "../ban/ban_list.ts";
 import type { BanListing, BanReport } from "../ban/report.ts";
+import { confirm } from "../confirm.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import { duration, textOfFrom, UsageError } from "../flags.ts";
 import { openOutFile } from "../io.ts";
+import { count } from "../render/style.ts";
 import { coreConfigOf, type DatabaseFlags, databaseOptions, openDatabaseOf } from "../node_database.ts";
 
 /** What the command line says, whichever subcommand it is. */
@@ -162,7 +164,9 @@ export async function runRemove(words: string[], flags: BanFlags, ctx: CliContex
     throw new UsageError("--all lifts every ban: name no nodes beside it");
   }
   const nodeIds = flags.all ? undefined : (await bansNamed(words, flags, ctx)).map((ban) => ban.nodeId);
-  if (nodeIds === undefined && !dryRun && !await confirmed(flags, ctx)) return EXIT.failed;
+  if (nodeIds === undefined && !dryRun && !await confirmed(flags, ctx)) {
+    return ctx.signal.aborted ? EXIT.interrupted : EXIT.failed;
+  }
   if (flags.via !== undefined) {
     const { openCoreBans, removeCoreBans } = await import("../ban/core_bans.ts");
     return await show(
@@ -181,10 +185,7 @@ async function confirmed(flags: BanFlags, ctx: CliContext): Promise<boolean> {
   if (flags.yes) return true;
   if (!ctx.io.inIsTerminal) throw new UsageError("--all lifts every ban: nobody can be asked here", "add --yes");
   const { bans } = await listing(flags, ctx);
-  const answer = await ctx.io.ask(`Lift all ${bans.length} bans? [y/N] `);
-  const yes = /^y(es)?$/i.test(answer.trim());
-  if (!yes) ctx.io.err("nothing is changed\n");
-  return yes;
+  return await confirm(`Lift all ${count(bans.length, "ban")}?`, ctx);
 }
 
 /** `ban list`. */

@@ -3,7 +3,9 @@ import { type Command, Option } from "commander";
 import { LOCAL, networkLabel } from "../../overlay/base/networks.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
 import type { PeerType } from "../../overlay/db/peer_manager.ts";
+import { confirm } from "../confirm.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
+import { count } from "../render/style.ts";
 import { duration, targetsOfArguments, textOfFrom, UsageError, wholeNumber } from "../flags.ts";
 import { openOutFile } from "../io.ts";
 import {
@@ -208,11 +210,8 @@ export async function runForget(targets: string[], flags: PeersFlags, ctx: CliCo
   using at = await openDatabaseOf(flags, ctx, { write: !dryRun });
   const rows = await rowsOf(at, ctx);
   if (flags.all && !dryRun && !flags.yes) {
-    const answer = await io.ask(`Forget all ${rows.length} addresses? [y/N] `);
-    if (!/^y(es)?$/i.test(answer.trim())) {
-      io.err("nothing is changed\n");
-      return EXIT.failed;
-    }
+    const yes = await confirm(`Forget all ${count(rows.length, "address", "addresses")}?`, ctx);
+    if (!yes) return ctx.signal.aborted ? EXIT.interrupted : EXIT.failed;
   }
   const addresses = flags.all
     ? rows.map((row) => row.address)

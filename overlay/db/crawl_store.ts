@@ -347,12 +347,13 @@ export class CrawlStore {
 
   /** What the visits of all runs say of each address, retries of one run counting once. */
   visitTotals(): VisitTotal[] {
-    // With max(id) SQLite takes the other columns from that row.
     return this.#all(
-      `SELECT address, max(id) AS last_id, code, outcome, started_at, node_id, count(*) AS tried,
-         sum(outcome = 'reachable') AS admitted, max(iif(outcome = 'reachable', started_at, NULL)) AS admitted_at,
-         min(rtt_ms) AS rtt_ms
-       FROM visit WHERE retry_at IS NULL AND outcome NOT IN ('interrupted', 'skipped') GROUP BY address`,
+      `WITH total AS (
+         SELECT address, max(id) AS last_id, count(*) AS tried, sum(outcome = 'reachable') AS admitted,
+           max(iif(outcome = 'reachable', started_at, NULL)) AS admitted_at, min(rtt_ms) AS least_rtt_ms
+         FROM visit WHERE retry_at IS NULL AND outcome NOT IN ('interrupted', 'skipped') GROUP BY address)
+       SELECT total.*, visit.code, visit.outcome, visit.started_at FROM total JOIN visit ON visit.id = last_id
+       ORDER BY total.address`,
     ).map((row) => ({
       address: row.address as string,
       tried: row.tried as number,
@@ -361,7 +362,7 @@ export class CrawlStore {
       lastAt: row.started_at as number,
       lastOutcome: row.outcome as string,
       lastCode: row.code as string | null,
-      rttMs: row.rtt_ms as number | null,
+      rttMs: row.least_rtt_ms as number | null,
     }));
   }
 

@@ -349,6 +349,46 @@ suite("file", (path, clock) => CrawlStore.open(lastPath = path, { networkPassphr
   return CrawlStore.open(lastPath, { readonly: true });
 });
 
+test("CrawlStore sums up the visits of all runs by address, knows where a node was met, and forgets addresses only", () =>
+  inFolder(async (path) => {
+    const clock = new VirtualClock();
+    using store = await CrawlStore.open(path, { networkPassphrase: PASSPHRASE, clock });
+    const dead = { outcome: "dead", code: "connect_refused", nodeId: null, authenticated: false, hello: null };
+    const visits: Partial<StoredVisit>[][] = [
+      // A failure that was tried again in the same run counts once, by its end.
+      [{ ...dead, retryAt: 5, startedAt: 10 }, { attempt: 2, startedAt: 20, rttMs: 9 }, {
+        address: "b.example:1",
+        ...dead,
+      }],
+      [{ startedAt: 30, rttMs: 7 }, { address: "b.example:1", outcome: "interrupted" }, {
+        address: "c.example:1",
+        nodeId: "GA",
+      }],
+      [{ ...dead, startedAt: 40 }],
+    ];
+    for (const run of visits) {
+      const id = store.startRun({ ...RUN, seeds: [] });
+      for (const fields of run) store.recordVisit(id, visit(fields));
+    }
+    const totals = new Map(store.visitTotals().map(({ address, ...total }) => [address, total]));
+    assert.deepEqual(totals.get("a.example:1"), {
+      tried: 3,
+      admitted: 2,
+      admittedAt: 30,
+      lastAt: 40,
+      lastOutcome: "dead",
+      lastCode: "connect_refused",
+      rttMs: 7,
+    });
+    const b = totals.get("b.example:1")!;
+    assert.deepEqual([b.tried, b.admitted, b.admittedAt, b.lastOutcome], [1, 0, null, "dead"]);
+    assert.deepEqual(store.addressesOfNode("GA"), ["a.example:1", "c.example:1"]);
+    assert.deepEqual(store.addressesOfNode("GB"), []);
+    assert.equal(store.forgetAddresses(["a.example:1", "unknown:1"]), 1);
+    assert.equal(store.knownAddress("a.example:1"), null);
+    assert.equal(store.visitsOfAddress("a.example:1").length, 4);
+  }));
+
 test("CrawlStore.open refuses the database of another network", () =>
   inFolder(async (path) => {
     (await CrawlStore.open(path, { networkPassphrase: PASSPHRASE })).close();
