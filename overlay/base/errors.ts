@@ -66,6 +66,7 @@ export type Failure =
   | { code: "port_in_use"; address: string }
   | { code: "subscriber_too_slow"; waitedMs: number; held: number }
   | { code: "listen_failed"; address: string; reason: string }
+  | { code: "survey_file_invalid"; path: string; at: string; reason: string }
   | { code: "invalid_argument"; argument: string; reason: string };
 
 /** The name of a failure, stable across releases. */
@@ -132,6 +133,7 @@ const FACTS: Table<string> = {
   port_in_use: (f) => `${f.address} is already in use`,
   subscriber_too_slow: (f) => `peers waited ${f.waitedMs} ms for a subscriber to take ${f.held} messages`,
   listen_failed: (f) => `cannot listen on ${f.address} (${f.reason})`,
+  survey_file_invalid: (f) => `${f.path}${f.at === "" ? "" : ` at ${f.at}`}: ${f.reason}`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
 
@@ -215,6 +217,8 @@ const HINTS: Table<string> = {
     f.reason === "EACCES"
       ? "ports below 1024 need rights that this user lacks"
       : "the address must be one of this machine's; 0.0.0.0 means all of them",
+  survey_file_invalid: () =>
+    "docs/survey-files.md shows each form: survey.json, getsurveyresult's JSON, OverlaySurvey.py's JSON and GraphML, flattened JSON",
   invalid_argument: () => "see --help",
 };
 
