@@ -53,6 +53,12 @@ export function addRun(program: Command, start: Start): void {
     .option("--target <n>", "outbound peers wanted (default: 8)", wholeNumber(0, 1000))
     .option("--max-inbound <n>", "most inbound peers (default: 8 for each outbound one)", wholeNumber(0, 10_000))
     .option("--allow-private", "learn, pass on and dial private and loopback addresses too (local: always)")
+    .option(
+      "--surveyor-key <node id>",
+      "a node that may survey this one and the network through it, may be repeated; self: nobody may " +
+        "(default: SURVEYOR_KEYS of --config, else its quorum; without --config nobody)",
+      several,
+    )
     .optionsGroup("Storage:")
     .option("--db <file>", "address book and bans (default: one file per network in the user's data directory)")
     .option("--no-db", "keep nothing on disk")

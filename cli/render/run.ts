@@ -95,6 +95,23 @@ const SENTENCES: Sentences = {
     }`,
   ledgerLimits: (e) => `limits of the ledger: ${toJson(e.limits, 0)}`,
   databaseFailed: (e) => `the node goes on without its database: ${describeFailure(e.failure)} (${e.failure.code})`,
+  surveyStarted: (e) =>
+    `survey ${surveyName(e)} collects${
+      e.from === undefined ? "" : `; START for ledger ${e.ledgerNum} by ${shortId(e.from)}`
+    }`,
+  surveyStopped: (e) =>
+    `survey ${surveyName(e)} reports${e.by === "time" ? ", for no STOP came" : ""}: ${
+      count(e.outbound, "outbound peer")
+    } and ${e.inbound} inbound stayed all the time`,
+  surveyEnded: (e) => `survey ${surveyName(e)} is over`,
+  surveyAnswered: (e) =>
+    `survey ${
+      surveyName(e)
+    } answered for ledger ${e.ledgerNum}: ${e.inbound} inbound from ${e.inboundIndex}, ${e.outbound} outbound from ${e.outboundIndex}`,
+  surveyIgnored: (e) =>
+    `survey ${surveyName(e)}: ${e.message}${
+      e.surveyedId === undefined ? "" : ` about ${shortId(e.surveyedId)}`
+    } for ledger ${e.ledgerNum} from ${shortId(e.from)} ignored (${e.reason})`,
   stopping: () => "the engine stops",
 };
 
@@ -112,6 +129,11 @@ function unknownSentence(event: RunEvent): string {
     ` ${key}=${escapeRemoteText(typeof value === "string" ? value : toJson(value, 0) ?? "")}`
   );
   return name + pairs.join("");
+}
+
+/** `0xdeadbeef of GABCD`. */
+function surveyName({ nonce, surveyorId }: { nonce: number; surveyorId: string }): string {
+  return `0x${nonce.toString(16).padStart(8, "0")} of ${shortId(surveyorId)}`;
 }
 
 const IDENTITY: Record<Extract<CommandEvent, { event: "starting" }>["identity"], string> = {

@@ -90,6 +90,11 @@ export const EVENT_LEVELS: { readonly [E in RunEvent["event"]]: Level } = {
   syncGained: "info",
   ledgerLimits: "info",
   databaseFailed: "error",
+  surveyStarted: "info",
+  surveyStopped: "info",
+  surveyEnded: "info",
+  surveyAnswered: "info",
+  surveyIgnored: "debug",
   stopping: "debug",
 };
 

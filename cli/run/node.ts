@@ -158,7 +158,7 @@ async function openPages(
     import("./pages.ts"),
   ]);
   const onError = (error: unknown) => log.log({ event: "warning", text: `a page could not be made: ${error}` });
-  return await openHttpDoor(at, answerWith(nodePages(node, observer)), { clock, onError });
+  return await openHttpDoor(at, answerWith(nodePages(node, observer, clock)), { clock, onError });
 }
 
 function startingEvent(run: NodeRun, node: OverlayManager, addresses: number): CommandEvent {

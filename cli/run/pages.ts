@@ -4,6 +4,7 @@ import type { OverlayManager } from "../../overlay/manager/overlay_manager.ts";
 import { jsonPage, metricsPages, type Pages } from "../pages.ts";
 import { networkNameOf } from "../../overlay/base/networks.ts";
 import { toHex } from "../../overlay/base/bytes.ts";
+import type { Clock } from "../../overlay/base/clock.ts";
 import type { NodeObserver } from "./observer.ts";
 
 /** How long a node may look for its first peers before it counts as unwell, ms. */
@@ -24,8 +25,23 @@ function memoryBytes(): Record<string, number> {
   return { resident: rss, heapUsed, heapTotal };
 }
 
+function surveyPage(node: OverlayManager, clock: Clock) {
+  const { phase, nonce, surveyorId, startedMs, stoppedMs, phaseEndsMs } = node.survey.state;
+  const at = (ms: number | undefined) =>
+    ms === undefined ? null : new Date(clock.wallMs() + ms - clock.nowMs()).toISOString();
+  return {
+    schema: "stellar-overlay/survey-state/1",
+    phase,
+    nonce: nonce ?? null,
+    surveyorId: surveyorId ?? null,
+    startedAt: at(startedMs),
+    stoppedAt: at(stoppedMs),
+    phaseEndsAt: at(phaseEndsMs),
+  };
+}
+
 /** All pages of a node. */
-export function nodePages(node: OverlayManager, observer: NodeObserver): Pages {
+export function nodePages(node: OverlayManager, observer: NodeObserver, clock: Clock): Pages {
   node.metrics.gauge("memoryBytes", memoryBytes);
   return {
     ...metricsPages(node.metrics),
@@ -36,6 +52,10 @@ export function nodePages(node: OverlayManager, observer: NodeObserver): Pages {
           fullKeys: query.get("fullkeys") === "true",
           compact: query.get("compact") !== "false",
         })),
+    },
+    "/survey": {
+      title: "the survey the node takes part in",
+      make: () => jsonPage(surveyPage(node, clock)),
     },
     "/health": {
       title: "status 200 while the node has peers and follows the network, else 503",

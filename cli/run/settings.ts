@@ -15,6 +15,7 @@ import { describeFailure, OverlayError } from "../../overlay/base/errors.ts";
 import { LOCAL, type Network } from "../../overlay/base/networks.ts";
 import { DEFAULT_PEER_PORT, ipVersion, kindOfIp, parsePeerAddress } from "../../overlay/base/peer_address.ts";
 import type { PeerAddress } from "../../overlay/base/peer_address.ts";
+import { decodeNodeId, encodeNodeId } from "../../overlay/crypto/strkey.ts";
 import type { Identity } from "./identity.ts";
 import type { Transport } from "../../overlay/transport/transport.ts";
 import { networkOfFlagAndConfig, UsageError } from "../flags.ts";
@@ -34,6 +35,8 @@ export interface NodeFlags {
   allowPrivate?: boolean;
   validator?: boolean;
   watcher?: boolean;
+  /** Node ids, or "self". */
+  surveyorKey?: string[];
 }
 
 /** A configuration and where it came from. */
@@ -71,6 +74,7 @@ export async function nodeSettings(flags: NodeFlags, transport: Transport): Prom
     maxAdditionalPeerConnections: flags.maxInbound,
     allowPrivate: allowed,
     allowLoopback: allowed,
+    surveyorKeys: flags.surveyorKey === undefined ? undefined : surveyorsOf(flags.surveyorKey),
   };
   const given = peers.length + preferred.length > 0;
   const handles = fileHandles();
@@ -147,6 +151,19 @@ function usage<T>(make: () => T): T {
     }
     throw error;
   }
+}
+
+/** The keys of --surveyor-key, which replace those of a configuration. @throws UsageError */
+function surveyorsOf(texts: readonly string[]): string[] {
+  return texts.map((text) => {
+    if (text === "self") return "$self";
+    try {
+      return encodeNodeId(decodeNodeId(text));
+    } catch {
+      // Not quoted: a secret may stand there by mistake.
+      throw new UsageError("--surveyor-key takes a node id (G...), or self");
+    }
+  });
 }
 
 function peersOf(flag: string, texts: readonly string[] = []): PeerAddress[] {

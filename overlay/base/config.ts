@@ -116,8 +116,24 @@ export interface OverlayConfig {
   allowPrivate: boolean;
   /** Send, store and dial addresses of this machine in PEERS. ALLOW_LOCALHOST_FOR_TESTING, false. */
   allowLoopback: boolean;
-  /** Strkey node ids whose surveys we answer; empty means the nodes of the quorum. SURVEYOR_KEYS, none. */
+
+  // Who may survey
+
+  /**
+   * Strkey node ids whose surveys we answer and pass on, or "$self" for our own, whatever it is: alone it opts out. Empty means
+   * the transitive quorum of `quorumNodes`. SURVEYOR_KEYS, none.
+   */
   surveyorKeys: readonly string[];
+  /**
+   * Strkey node ids of our own quorum set, at any level. They decide only who may survey when `surveyorKeys` is empty; without
+   * either nobody may. QUORUM_SET and VALIDATORS, none.
+   */
+  quorumNodes: readonly string[];
+  /**
+   * Length of a survey's collecting and of its reporting phase, ms; 0 means upstream's 30 minutes and 3 hours.
+   * ARTIFICIALLY_SET_SURVEY_PHASE_DURATION_FOR_TESTING (minutes), 0.
+   */
+  surveyPhaseMs: number;
 
   // Timers, ms
 
@@ -176,12 +192,8 @@ export interface OverlayConfig {
   maxSlotsToRemember: number;
 }
 
-/** Settings that the engine itself does not use: see each. `surveyorKeys` are for the survey that is built on it. */
-export const NOT_APPLICABLE: readonly (keyof OverlayConfig)[] = [
-  "floodTxPeriodMs",
-  "floodSorobanTxPeriodMs",
-  "surveyorKeys",
-];
+/** Settings that the engine itself does not use: see each. */
+export const NOT_APPLICABLE: readonly (keyof OverlayConfig)[] = ["floodTxPeriodMs", "floodSorobanTxPeriodMs"];
 
 /** Settings to change; `flowControl` may be given in part. */
 export type OverlayConfigChanges = Partial<Omit<OverlayConfig, "flowControl">> & {
@@ -219,6 +231,8 @@ const DEFAULTS: Omit<OverlayConfig, "networkPassphrase"> = {
   allowPrivate: false,
   allowLoopback: false,
   surveyorKeys: [],
+  quorumNodes: [],
+  surveyPhaseMs: 0,
   authenticationTimeoutMs: 2000,
   idleTimeoutMs: 30_000,
   stragglerTimeoutMs: 120_000,
@@ -306,7 +320,7 @@ export function configure(
 
 /**
  * The settings of a stellar-core configuration; what it leaves out has our default. Its peers are the only ones: a network's
- * first peers are not added. A "$self" among the surveyors is left out. `changes` go first. Throws `config_invalid`.
+ * first peers are not added. `changes` go first. Throws `config_invalid`.
  */
 export function fromCoreConfig(
   core: CoreConfig,
@@ -330,7 +344,8 @@ export function fromCoreConfig(
     knownPeers: core.knownPeers,
     preferredPeerKeys: core.preferredPeerKeys,
     preferredPeersOnly: core.preferredPeersOnly,
-    surveyorKeys: core.surveyorKeys.filter((key) => key !== "$self"),
+    surveyorKeys: core.surveyorKeys,
+    quorumNodes: core.quorumNodes.filter((key) => key !== "$self"),
     authenticationTimeoutMs: core.authenticationTimeoutMs,
     idleTimeoutMs: core.idleTimeoutMs,
     stragglerTimeoutMs: core.stragglerTimeoutMs,

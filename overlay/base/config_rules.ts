@@ -120,6 +120,7 @@ export function validateConfig(config: OverlayConfig): string[] {
     const value = config[key];
     refuse(!(value > 0 && value < Infinity), `${key} is ${value}: a rate must be above 0.`);
   }
+  whole(config, 0, UINT32_MAX, "surveyPhaseMs");
   whole(config, 0, UINT16_MAX, "listeningPort");
   refuse(ipVersion(config.listeningHost) === 0, `listeningHost '${config.listeningHost}' is not an IP address.`);
   for (const key of TIMES) {
@@ -221,8 +222,9 @@ function connectionProblems(config: OverlayConfig, whole: Whole): string[] {
       if (wrong) problems.push(`${list} has ${formatAddress(address)}, which is not an address.`);
     }
   }
-  for (const list of ["preferredPeerKeys", "surveyorKeys"] as const) {
-    const wrong = config[list].filter((key) => !looksLikeNodeId(key)).length;
+  for (const list of ["preferredPeerKeys", "surveyorKeys", "quorumNodes"] as const) {
+    const allowed = list === "surveyorKeys" ? "$self" : undefined;
+    const wrong = config[list].filter((key) => key !== allowed && !looksLikeNodeId(key)).length;
     // The entries are not quoted: a secret may stand there by mistake.
     if (wrong > 0) {
       problems.push(`${list} has ${wrong} ${wrong === 1 ? "entry" : "entries"} that are no node ids (G...).`);

@@ -232,7 +232,7 @@ test("fromCoreConfig takes what the file says and defaults for the rest", async 
   assert.deepEqual(pendingOf(config), [80, 9, 71]);
   assert.deepEqual(config.knownPeers.map(formatAddress), ["a.example:11625", "1.2.3.4:17"]);
   assert.deepEqual(config.preferredPeers.map(formatAddress), ["b.example:18"]);
-  assert.deepEqual([config.preferredPeerKeys, config.surveyorKeys], [[NODE], [NODE]]);
+  assert.deepEqual([config.preferredPeerKeys, config.surveyorKeys], [[NODE], ["$self", NODE]]);
   assert.deepEqual([config.isValidator, config.preferredPeersOnly], [true, true]);
   assert.deepEqual([config.idleTimeoutMs, config.stragglerTimeoutMs, config.closeDelayMs], [60_000, 120_000, 1000]);
   const { floodMessages, batchMessages, outboundTxQueueBytes } = config.flowControl;

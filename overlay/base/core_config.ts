@@ -34,6 +34,7 @@ export type CoreSettings = Partial<
     | "floodOpRatePerLedger"
     | "floodSorobanRatePerLedger"
     | "maxSlotsToRemember"
+    | "surveyPhaseMs"
   >
 >;
 
@@ -48,8 +49,13 @@ export interface CoreConfig {
   /** PREFERRED_PEER_KEYS, aliases resolved. */
   preferredPeerKeys: string[];
   preferredPeersOnly?: boolean;
-  /** SURVEYOR_KEYS, aliases resolved. An alias of our own seed is a node id only when `nodeIdOfSeed` is given, else "$self". */
+  /**
+   * SURVEYOR_KEYS, aliases resolved. An alias of our own seed is a node id only when `nodeIdOfSeed` is given, else "$self"; that
+   * is also what a list becomes of which no entry can be used: it must not permit more than was meant.
+   */
   surveyorKeys: string[];
+  /** Nodes of QUORUM_SET, at any level, and of VALIDATORS; as SURVEYOR_KEYS. Thresholds and qualities are not read. */
+  quorumNodes: string[];
   validators: ConfiguredValidator[];
   /** Names of nodes by node id: NODE_NAMES, validators, "KEY name" entries, and ours. */
   names: Map<string, string>;
@@ -176,7 +182,13 @@ class ConfigReader {
     for (const text of this.#strings("NODE_NAMES")) this.#named("NODE_NAMES", text);
     const seed = this.#seed();
     const validators = this.#validators();
-    const keys = this.#keys("PREFERRED_PEER_KEYS", "SURVEYOR_KEYS");
+    const lists = ["PREFERRED_PEER_KEYS", "SURVEYOR_KEYS"];
+    const texts = lists.map((key) => this.#strings(key));
+    const keys = this.#keys([
+      ...lists.map((key, i): [string, string[]] => [key, texts[i]]),
+      ["QUORUM_SET", this.#quorumSet(this.#table.QUORUM_SET, 0)],
+    ]);
+    if (texts[1].length > 0 && keys[1].length === 0) keys[1].push("$self");
     const known = this.#peers("KNOWN_PEERS"), preferred = this.#peers("PREFERRED_PEERS");
     for (const { address, homeDomain } of validators) {
       if (address) (nodeHomeDomain && homeDomain === nodeHomeDomain ? preferred : known).push(address);
@@ -189,6 +201,7 @@ class ConfigReader {
       preferredPeerKeys: keys[0],
       preferredPeersOnly: this.#boolean("PREFERRED_PEERS_ONLY"),
       surveyorKeys: keys[1],
+      quorumNodes: [...new Set([...keys[2], ...validators.map(({ nodeId }) => nodeId)])],
       validators,
       names: this.#names,
       peerPort: this.#integer("PEER_PORT", 1, 65535),
@@ -225,6 +238,7 @@ class ConfigReader {
         floodOpRatePerLedger: this.#rate("FLOOD_OP_RATE_PER_LEDGER"),
         floodSorobanRatePerLedger: this.#rate("FLOOD_SOROBAN_RATE_PER_LEDGER"),
         maxSlotsToRemember: this.#integer("MAX_SLOTS_TO_REMEMBER", 1),
+        surveyPhaseMs: minutes(this.#integer("ARTIFICIALLY_SET_SURVEY_PHASE_DURATION_FOR_TESTING", 0, 10_000)),
       }),
       nodeHomeDomain,
       nodeIsValidator: this.#boolean("NODE_IS_VALIDATOR"),
@@ -317,18 +331,27 @@ class ConfigReader {
   }
 
   /** Aliases may name a node of a later list, so all lists give their names before one is resolved. */
-  #keys(...lists: string[]): string[][] {
-    const entries = lists.map((key) =>
-      this.#strings(key).flatMap((text) => text.startsWith("$") ? text : this.#named(key, text) ?? [])
+  #keys(lists: [name: string, texts: string[]][]): string[][] {
+    const entries = lists.map(([name, texts]) =>
+      texts.flatMap((text) => text.startsWith("$") ? text : this.#named(name, text) ?? [])
     );
     return entries.map((list, i) => [
       ...new Set(list.flatMap((text) => {
         if (!text.startsWith("$")) return text;
         const nodeId = this.#aliases.get(text.slice(1));
-        if (nodeId === undefined) this.#warnings.push(`${lists[i]}: unknown name '${text}'`);
+        if (nodeId === undefined) this.#warnings.push(`${lists[i][0]}: unknown name '${text}'`);
         return nodeId ?? [];
       })),
     ]);
+  }
+
+  /** The VALIDATORS of a QUORUM_SET table and of the tables in it. Source: stellar-core Config.cpp loadQset. */
+  #quorumSet(table: unknown, level: number): string[] {
+    if (typeof table !== "object" || table === null || Array.isArray(table) || level > MAX_QUORUM_NESTING) return [];
+    return Object.entries(table).flatMap(([key, value]) => {
+      if (key !== "VALIDATORS") return this.#quorumSet(value, level + 1);
+      return Array.isArray(value) ? value.filter((text): text is string => typeof text === "string") : [];
+    });
   }
 
   #seed(): { secret?: string; file?: string } {
@@ -374,6 +397,13 @@ class ConfigReader {
       return { name, nodeId, homeDomain, ...(address && { address }) };
     });
   }
+}
+
+/** Tables below QUORUM_SET that are read. Source: stellar-core QuorumSetUtils.cpp MAXIMUM_QUORUM_NESTING_LEVEL. */
+const MAX_QUORUM_NESTING = 4;
+
+function minutes(value: number | undefined): number | undefined {
+  return value === undefined ? undefined : value * 60_000;
 }
 
 function distinct(addresses: PeerAddress[]): PeerAddress[] {

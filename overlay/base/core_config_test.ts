@@ -91,6 +91,7 @@ test("parseCoreConfig reads stellar-core's example", async () => {
   ]);
   assert.deepEqual(config.preferredPeerKeys, [PREFERRED, NAMED, ELIZA]);
   assert.deepEqual(config.surveyorKeys, [PREFERRED, NAMED, "$self"]);
+  assert.deepEqual(config.quorumNodes, ["$self", OTHER, HAL]);
   assert.equal(config.preferredPeersOnly, false);
   assert.equal(config.nodeIsValidator, false);
   assert.deepEqual([config.peerPort, config.httpPort], [11725, 11626]);
@@ -174,12 +175,42 @@ test("parseCoreConfig gives an empty configuration for an empty file", async () 
     preferredPeers: [],
     preferredPeerKeys: [],
     surveyorKeys: [],
+    quorumNodes: [],
     validators: [],
     names: new Map(),
     flowControl: {},
     settings: {},
     warnings: [],
   });
+});
+
+test("parseCoreConfig finds the nodes of a quorum set at any level, each once", async () => {
+  const config = await parseCoreConfig(
+    `[QUORUM_SET]
+VALIDATORS=["${HAL} hal", "$nobody", 7]
+[QUORUM_SET.1]
+VALIDATORS=["$hal", "${OTHER}"]
+[QUORUM_SET.1.1]
+THRESHOLD_PERCENT=51
+VALIDATORS=["${NAMED}"]
+`,
+    "core.cfg",
+  );
+  assert.deepEqual([...config.quorumNodes].sort(), [HAL, OTHER, NAMED].sort());
+  assert.deepEqual(config.warnings, ["QUORUM_SET: unknown name '$nobody'"]);
+  const scalar = await parseCoreConfig("QUORUM_SET=1", "core.cfg");
+  assert.deepEqual(scalar.quorumNodes, []);
+});
+
+test("a SURVEYOR_KEYS of which no entry can be used permits nobody, rather than the whole quorum", async () => {
+  const quorum = `NETWORK_PASSPHRASE="x"\n[QUORUM_SET]\nVALIDATORS=["${HAL}"]`;
+  for (const entries of ['"$self"', '"bogus"', '"$nobody", "GXYZ"']) {
+    const core = await parseCoreConfig(`SURVEYOR_KEYS=[${entries}]\n${quorum}`, "core.cfg");
+    const { surveyorKeys, quorumNodes } = fromCoreConfig(core);
+    assert.deepEqual([surveyorKeys, quorumNodes], [["$self"], [HAL]], entries);
+  }
+  const core = await parseCoreConfig(`SURVEYOR_KEYS=[]\n${quorum}`, "core.cfg");
+  assert.deepEqual(fromCoreConfig(core).surveyorKeys, []);
 });
 
 test("parseCoreConfig names the line of a setting it refuses", async () => {
@@ -243,6 +274,7 @@ FLOOD_DEMAND_BACKOFF_DELAY_MS=505
 FLOOD_OP_RATE_PER_LEDGER=1.5
 FLOOD_SOROBAN_RATE_PER_LEDGER=2
 MAX_SLOTS_TO_REMEMBER=24
+ARTIFICIALLY_SET_SURVEY_PHASE_DURATION_FOR_TESTING=2
 `;
   const core = await parseCoreConfig(text, "core.cfg");
   const expected = {
@@ -259,6 +291,7 @@ MAX_SLOTS_TO_REMEMBER=24
     floodAdvertPeriodMs: 103,
     floodDemandPeriodMs: 204,
     floodDemandBackoffMs: 505,
+    surveyPhaseMs: 120_000,
     floodOpRatePerLedger: 1.5,
     floodSorobanRatePerLedger: 2,
     maxSlotsToRemember: 24,

@@ -29,11 +29,13 @@ export class RecentSamples {
     }
   }
 
-  /** The value that a share `p` (0 to 1) of the samples does not exceed; 0 without samples. */
-  percentile(p: number, nowMs: number): number {
+  /** The value that a share `p` (0 to 1) of the samples does not exceed; 0 without samples. Those before `sinceMs` do not count. */
+  percentile(p: number, nowMs: number, sinceMs = -Infinity): number {
     const fresh: number[] = [];
     const pairs = this.#pairs ?? [];
-    for (let i = 0; i < pairs.length; i += 2) if (nowMs - pairs[i] < SAMPLE_WINDOW_MS) fresh.push(pairs[i + 1]);
+    for (let i = 0; i < pairs.length; i += 2) {
+      if (nowMs - pairs[i] < SAMPLE_WINDOW_MS && pairs[i] >= sinceMs) fresh.push(pairs[i + 1]);
+    }
     if (fresh.length === 0) return 0;
     fresh.sort((a, b) => a - b);
     return fresh[Math.min(fresh.length - 1, Math.max(0, Math.ceil(p * fresh.length) - 1))];

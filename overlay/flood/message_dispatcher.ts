@@ -85,8 +85,8 @@ export interface DispatcherOptions {
   events: DispatcherEvents;
   /** Read at every use. */
   ledger: { readonly closeTimeMs: number; readonly protocolVersion: number };
-  /** Fetch what SCP messages refer to before they are relayed, as upstream does. Default true. */
-  fetchItems?: boolean;
+  /** Fetch what SCP messages refer to before they are relayed, as upstream does; or their quorum sets only. Default true. */
+  fetchItems?: boolean | "quorumSets";
   /** Default: 10,000 of 32 MiB. */
   quorumSets?: ItemCache;
   /** Default: 10,000 of 64 MiB. */
@@ -419,7 +419,7 @@ export class MessageDispatcher {
       complete = false;
       searched = this.#quorumSetFetcher.fetch(waiting.quorumSetHash, waiting);
     }
-    for (const hash of waiting.txSetHashes) {
+    for (const hash of this.#options.fetchItems === "quorumSets" ? [] : waiting.txSetHashes) {
       if (this.txSets.has(hash)) continue;
       complete = false;
       searched = searched && this.#txSetFetcher.fetch(hash, waiting);

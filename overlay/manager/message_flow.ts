@@ -5,7 +5,7 @@
 import { equalBytes } from "../base/bytes.ts";
 import { OverlayError } from "../base/errors.ts";
 import { Floodgate, type FloodId, floodIdOf } from "../flood/floodgate.ts";
-import { MessageDispatcher } from "../flood/message_dispatcher.ts";
+import { MessageDispatcher, type ReadyEnvelope } from "../flood/message_dispatcher.ts";
 import { ScpState } from "../flood/scp_state.ts";
 import type { Peer } from "../peer/peer.ts";
 import { encodeMessage, MessageType, type ReceivedMessage, type StellarMessage } from "../wire/messages.ts";
@@ -22,8 +22,14 @@ export interface MessageFlowOptions {
   trusts?: (nodeId: Uint8Array) => boolean;
   /** Whether a TRANSACTION message is kept and offered to others; all are when absent. Keep its bytes only as a copy. */
   acceptTransaction?: (message: Uint8Array) => boolean;
+  /** Fetch quorum sets though the node is no validator: who may survey depends on them. */
+  quorumSets?: boolean;
   /** The network is at `slot`. */
   onTracking(slot: number): void;
+  /** A good and complete SCP message of another node came. */
+  onEnvelope?(envelope: ReadyEnvelope): void;
+  /** We broadcast an EXTERNALIZE of our own. */
+  onExternalized?(slot: number): void;
 }
 
 /** See the head of this file. */
@@ -65,10 +71,11 @@ export class MessageFlow {
       knownBy: (id) => this.floodgate.knownBy(id),
       ledger,
       // A watcher has no use for transaction sets, and without its own herder neither has a relay.
-      fetchItems: config.isValidator,
+      fetchItems: config.isValidator || (options.quorumSets ? "quorumSets" : false),
       events: {
         onEnvelope: (envelope) => {
           metrics.count("scpStatements", envelope.envelope.statement.pledges.type);
+          options.onEnvelope?.(envelope);
           this.relay(envelope.id, envelope.message);
         },
         onDiscarded: (id, reason) => {
@@ -171,8 +178,8 @@ export class MessageFlow {
     if (peer.dropped === undefined) return this.#publish(member.nodeId, message);
   }
 
-  /** See `OverlayManager.broadcast`. */
-  broadcast(message: StellarMessage): string[] {
+  /** See `OverlayManager.broadcast`; to all peers, or to some. Transactions are for all. */
+  broadcast(message: StellarMessage, to?: Iterable<string>): string[] {
     if (!FLOODED.has(message.type)) {
       const reason = `a ${message.type} message is for one peer: use sendTo`;
       throw new OverlayError({ code: "invalid_argument", argument: "broadcast", reason });
@@ -185,11 +192,13 @@ export class MessageFlow {
       message.type === "scpMessage" &&
       equalBytes(message.envelope.statement.nodeId, this.#context.local.nodeId)
     ) {
-      const { envelope } = message;
+      const { envelope } = message, slot = Number(envelope.statement.slotIndex);
       this.#own.add(envelope, bytes);
-      this.scp.remember({ id, slot: Number(envelope.statement.slotIndex), envelope, txSetHashes: [] }, bytes);
+      this.scp.remember({ id, slot, envelope, txSetHashes: [] }, bytes);
+      if (envelope.statement.pledges.type === "externalize") this.#options.onExternalized?.(slot);
     }
-    return this.relay(id, bytes);
+    const { lists } = this.#context;
+    return this.#tell(id, bytes, to === undefined ? lists.nodeIds() : Array.from(to).filter((id) => lists.member(id)));
   }
 
   /** Says our own latest statements again, to peers that were not told. Returns how many copies left. */
@@ -197,11 +206,22 @@ export class MessageFlow {
     return this.#own.latest.reduce((sent, message) => sent + this.relay(floodIdOf(message), message).length, 0);
   }
 
+  /** See `OverlayManager.relay`; `from` is a node id. */
+  relayFrom(from: string, message: ReceivedMessage): string[] {
+    const id = floodIdOf(message.bytes);
+    this.floodgate.addRecord(id, this.ledgersClosed, from);
+    return this.relay(id, message.bytes.slice());
+  }
+
   /** Floods a message; a transaction, whose hash is given, is advertised instead. Returns whom it goes to. */
   relay(id: FloodId, message: Uint8Array, transaction?: string): string[] {
+    return this.#tell(id, message, this.#context.lists.nodeIds(), transaction);
+  }
+
+  #tell(id: FloodId, message: Uint8Array, to: Iterable<string>, transaction?: string): string[] {
     const { lists, metrics } = this.#context;
     metrics.counters.broadcasts++;
-    const told = this.floodgate.broadcast(id, this.ledgersClosed, lists.nodeIds());
+    const told = this.floodgate.broadcast(id, this.ledgersClosed, to);
     metrics.counters.relayedMessages += told.length;
     for (const nodeId of told) {
       // A peer that is too slow may be dropped by what is sent to it.

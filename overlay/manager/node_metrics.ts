@@ -5,6 +5,7 @@
 import { QUEUE_NAMES, type QueueName, type TrafficMeter } from "../connection/traffic_meter.ts";
 import type { OverlayMetrics } from "../metrics/overlay_metrics.ts";
 import type { Drop, Peer } from "../peer/peer.ts";
+import type { SurveyPhase } from "../survey/surveyor.ts";
 import type { MessageFlow } from "./message_flow.ts";
 import type { PeerLists } from "./peer_lists.ts";
 
@@ -112,12 +113,21 @@ function addPeer(sum: Totals, peer: Peer): void {
   for (const queue of QUEUE_NAMES) sum.discarded[queue] += droppedByQueue[queue];
 }
 
+/** By the number that the gauge shows. */
+const PHASES: readonly SurveyPhase[] = ["inactive", "collecting", "reporting"];
+
 /** Names the sources of the gauges, and of the counters that other parts keep. */
 export function collectFrom(
   metrics: OverlayMetrics,
-  parts: { lists: PeerLists; flow: MessageFlow; totals: PeerTotals; inSync: () => boolean },
+  parts: {
+    lists: PeerLists;
+    flow: MessageFlow;
+    totals: PeerTotals;
+    inSync: () => boolean;
+    survey: { phase: SurveyPhase };
+  },
 ): void {
-  const { lists, flow, totals, inSync } = parts;
+  const { lists, flow, totals, inSync, survey } = parts;
   const { dispatcher, floodgate, scp, traffic: { demands, transactions } } = flow;
   metrics.onCollect(() => {
     const { counters } = metrics;
@@ -161,4 +171,5 @@ export function collectFrom(
   metrics.gauge("cachedBytes", () => ({ quorumSet: dispatcher.quorumSets.bytes, txSet: dispatcher.txSets.bytes }));
   metrics.gauge("trackedLedger", () => scp.tracking ?? 0);
   metrics.gauge("inSync", () => inSync() ? 1 : 0);
+  metrics.gauge("surveyPhase", () => PHASES.indexOf(survey.phase));
 }

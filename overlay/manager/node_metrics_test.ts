@@ -52,6 +52,7 @@ const LABELS: Record<string, string[]> = {
   scpStatements: ["nominate", "externalize"],
   scpDiscards: ["bad_signature", "out_of_range"],
   queueDiscards: ["advert", "txs", "demand", "scp"],
+  surveyMessages: ["not_permitted", "phase"],
   pendingPeers: ["inbound", "outbound"],
   authenticatedPeers: ["inbound", "outbound"],
   queuedMessages: ["scp", "advert", "txs", "demand"],
@@ -118,6 +119,15 @@ test("every metric moves in a busy run", async () => {
   b.send(quorum.message, set.message);
   await world.clock.advance(500);
   assert.equal(node.ledgerSeq, 1000);
+  moved.look(node);
+
+  // Surveys: ours, which comes back, and that of somebody who may not.
+  const startCollecting = { surveyorId: keys[0].publicKey, nonce: 1, ledgerNum: 1000 };
+  a.send({ type: "timeSlicedSurveyStartCollecting", surveyStart: { signature: new Uint8Array(64), startCollecting } });
+  node.survey.startCollecting(7);
+  await world.clock.advance(500);
+  b.send(b.received.find(({ type }) => type === "timeSlicedSurveyStartCollecting")!);
+  await world.clock.advance(100);
   moved.look(node);
 
   // Transactions: offered by two, brought by the second; ours; thrown out after four ledgers.

@@ -2,6 +2,7 @@
 import type { Role } from "../auth/session_keys.ts";
 import type { Failure } from "../base/errors.ts";
 import type { Drop } from "../peer/peer.ts";
+import type { SurveyEvent } from "../survey/survey_event.ts";
 import type { LedgerLimits } from "./ledger_limits.ts";
 
 /**
@@ -35,5 +36,7 @@ export type OverlayEvent =
   | { event: "ledgerLimits"; limits: LedgerLimits }
   /** Address book or bans could not be read or written; the node goes on without. At most once a minute. */
   | { event: "databaseFailed"; failure: Failure }
+  /** A survey: begun, stopped, ended, answered, or a message of one ignored. */
+  | SurveyEvent
   /** The node began to stop. */
   | { event: "stopping" };

@@ -11,7 +11,7 @@ import { shuffle } from "../base/random.ts";
 import { ScpQueueRules } from "../connection/scp_queue.ts";
 import { type Ban, BanManager } from "../db/ban_manager.ts";
 import { PeerManager } from "../db/peer_manager.ts";
-import { type Floodgate, floodIdOf } from "../flood/floodgate.ts";
+import type { Floodgate } from "../flood/floodgate.ts";
 import type { MessageDispatcher } from "../flood/message_dispatcher.ts";
 import { isNewerScpMessage } from "../flood/scp_statements.ts";
 import type { ScpState } from "../flood/scp_state.ts";
@@ -19,6 +19,7 @@ import type { TransactionPool } from "../flood/transaction_pool.ts";
 import type { TxDemandsManager } from "../flood/tx_demands.ts";
 import { OverlayMetrics } from "../metrics/overlay_metrics.ts";
 import { LocalNode } from "../peer/local_node.ts";
+import type { SurveyManager } from "../survey/survey_manager.ts";
 import { messageEnumName, type ReceivedMessage, type StellarMessage } from "../wire/messages.ts";
 import { PreferredPeers } from "./admission.ts";
 import { BanWatch } from "./ban_watch.ts";
@@ -41,6 +42,7 @@ import {
   snapshotOf,
 } from "./peer_snapshot.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
+import { hearEnvelope, surveyOf, SurveyPermission } from "./survey_wiring.ts";
 import { SyncWatch } from "./sync_watch.ts";
 
 export type { OverlayEvent } from "./overlay_event.ts";
@@ -62,6 +64,8 @@ export class OverlayManager {
   readonly peerManager: PeerManager;
   readonly banManager: BanManager;
   readonly metrics: OverlayMetrics;
+  /** The survey this node takes part in, and what it takes to run one. It takes what {@link onSurveyMessage} would. */
+  readonly survey: SurveyManager;
   readonly #options: OverlayManagerOptions;
   readonly #clock: Clock;
   readonly #context: OverlayContext;
@@ -121,19 +125,35 @@ export class OverlayManager {
       stored: (act) => this.#stored(act),
     };
     const scpQueue = new ScpQueueRules(isNewerScpMessage, { slotsToRemember: config.maxSlotsToRemember });
+    const permission = new SurveyPermission(config, this.local.nodeId, options.permitsSurveyor);
+    const { quorum } = permission;
     this.#flow = new MessageFlow(this.#context, {
       trusts: options.trusts,
       acceptTransaction: options.acceptTransaction,
+      quorumSets: quorum.configured,
       onTracking: (slot) => {
         scpQueue.track(slot);
         this.#sync.ledger();
+        this.survey.ledgerClosed(slot);
+        this.survey.scpTiming.externalized(slot, clock.nowMs());
       },
+      onEnvelope: (envelope) => {
+        const quorumSet = (hash: string) => this.dispatcher.quorumSets.get(hash);
+        hearEnvelope(envelope, clock.nowMs(), { survey: this.survey, quorum, quorumSet });
+      },
+      onExternalized: (slot) => this.survey.scpTiming.externalized(slot, clock.nowMs()),
     });
+    const inSync = () => !this.#sync.outOfSync && this.ledgerSeq !== undefined;
+    this.survey = surveyOf(this.#context, this.#flow, { permission, inSync });
+    this.onSurveyMessage = undefined;
     this.#sync = new SyncWatch({
       clock,
       config,
       events: {
-        onLost: (silentMs) => this.#log({ event: "syncLost", ledgerSeq: this.ledgerSeq, silentMs }),
+        onLost: (silentMs) => {
+          this.survey.lostSync();
+          this.#log({ event: "syncLost", ledgerSeq: this.ledgerSeq, silentMs });
+        },
         onRecover: () => this.#recover(),
         onGained: (outOfSyncMs) => this.#log({ event: "syncGained", ledgerSeq: this.ledgerSeq!, outOfSyncMs }),
       },
@@ -151,18 +171,21 @@ export class OverlayManager {
       lists: this.#lists,
       flow: this.#flow,
       totals: this.#totals,
-      inSync: () => !this.#sync.outOfSync && this.ledgerSeq !== undefined,
+      inSync,
+      survey: this.survey,
     });
     this.#door = new PeerDoor(this.#context, {
       handlers: peerHandlers(this.#context, {
         onMessage: (peer, message) => this.#flow.receive(peer, message),
         onAuthenticated: (member) => {
           this.#sync.connected();
+          this.survey.authenticated();
           for (const observer of this.#observers) observer.onAuthenticated?.(member);
         },
         onDropped: (peer, member, drop) => {
           if (member === undefined) return;
           this.#totals.ended(peer);
+          this.survey.dropped(member);
           if (this.#lists.size === 0) this.#sync.alone();
           for (const observer of this.#observers) observer.onDropped?.(member, drop);
         },
@@ -178,6 +201,7 @@ export class OverlayManager {
       isTracking: () => this.isTracking,
       onTick: (nowMs) => {
         this.metrics.tick();
+        this.survey.tick(nowMs);
         for (const observer of this.#observers) observer.onTick?.(nowMs);
       },
     });
@@ -419,9 +443,7 @@ export class OverlayManager {
    * their handler judges first. `from` is the peer it came from.
    */
   relay(from: Pick<AuthenticatedPeer, "nodeId">, message: ReceivedMessage): string[] {
-    const id = floodIdOf(message.bytes);
-    this.floodgate.addRecord(id, this.#flow.ledgersClosed, from.nodeId);
-    return this.#flow.relay(id, message.bytes.slice());
+    return this.#flow.relayFrom(from.nodeId, message);
   }
 
   /** Sends a message to one peer. False when it is not connected. */
@@ -440,12 +462,12 @@ export class OverlayManager {
   }
 
   /**
-   * Takes the survey's messages (types 21 to 24) of authenticated peers, before subscribers see them. The bytes are those of
-   * the read buffer: copy what is kept. Nothing is relayed unless the handler calls {@link relay}; a handler that drops the
-   * peer keeps the message from subscribers.
+   * Takes the survey's messages (types 21 to 24) of authenticated peers in place of {@link survey}, before subscribers see them;
+   * undefined gives them back to it. The bytes are those of the read buffer: copy what is kept. Nothing is relayed unless the
+   * handler calls {@link relay}; a handler that drops the peer keeps the message from subscribers.
    */
   set onSurveyMessage(handler: ((from: AuthenticatedPeer, message: ReceivedMessage) => void) | undefined) {
-    this.#flow.onSurveyMessage = handler;
+    this.#flow.onSurveyMessage = handler ?? ((from, message) => this.survey.receive(from, message));
   }
 
   #log(event: OverlayEvent): void {

@@ -26,6 +26,11 @@ export interface OverlayManagerOptions {
   trusts?: (nodeId: Uint8Array) => boolean;
   /** Whether a TRANSACTION message of a peer is kept and offered to others; all are when absent. */
   acceptTransaction?: (message: Uint8Array) => boolean;
+  /**
+   * Who may survey this node and the network through it, when `config.surveyorKeys` is empty; for a program that knows the
+   * transitive quorum itself. 32 bytes. When absent, the transitive quorum of `config.quorumNodes` decides.
+   */
+  permitsSurveyor?: (nodeId: Uint8Array) => boolean;
   /** For tests: what is wrong with every connection of this node. */
   peerFaults?: PeerFaults;
   /** Told about events that people want in a log. It must not throw. */

@@ -75,6 +75,7 @@ export const LABELLED_COUNTERS = {
   outboundFailures: { help: "Dials that did not connect, by reason", label: "reason" },
   scpStatements: { help: "SCP messages accepted, by kind", core: "overlay.recv.scp-*", label: "kind" },
   scpDiscards: { help: "SCP messages not relayed, by reason", label: "reason" },
+  surveyMessages: { help: "Survey messages received, by what became of them", label: "verdict" },
   queueDiscards: {
     help: "Messages thrown away while they waited for credit, by queue",
     core: "overlay.outbound-queue.drop-*",
@@ -104,6 +105,7 @@ export const GAUGES = {
   trackedLedger: { help: "Last ledger the network is known to have closed" },
   inSync: { help: "1 while new ledgers are heard of" },
   memoryBytes: { help: "Memory of the process: resident, and of it the heap in use and all of it", label: "kind" },
+  surveyPhase: { help: "0 outside of a survey, 1 while collecting, 2 while reporting" },
 } as const satisfies Record<string, Definition>;
 /** Name of a gauge. */
 export type GaugeName = keyof typeof GAUGES;

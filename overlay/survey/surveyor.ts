@@ -30,8 +30,13 @@ export interface SurveyState {
   readonly phaseEndsMs: number | undefined;
 }
 
-/** Whom a message of ours is sent to. */
+/** Whom a message of ours is sent to, and when it says it was. */
 export interface SendOptions {
+  /**
+   * Ledger number of the message; the one we track when absent. Nodes take it within 6 of theirs, so a little less than ours
+   * serves those that are behind, and a little more those that are ahead.
+   */
+  readonly ledgerNum?: number;
   /**
    * Node ids of peers; all when absent. A peer that is left out and sends the message to us shows that those in between
    * permit the survey: see {@link HeardSurveyMessage}.
@@ -42,20 +47,23 @@ export interface SendOptions {
 /** What came of {@link Surveyor.startCollecting}. `told`: node ids of the peers START went to. */
 export type StartOutcome =
   | { readonly started: true; readonly ledgerNum: number; readonly told: string[] }
-  /** `survey_active`: this node takes part in one, ours or another's; `ledger_unknown`: no SCP traffic was heard yet. */
-  | { readonly started: false; readonly reason: "survey_active" | "ledger_unknown" };
+  /** `survey_active`: this node takes part in one, ours or another's. */
+  | { readonly started: false; readonly reason: "survey_active" | LedgerRefusal };
+
+/** `ledger_unknown`: no SCP traffic was heard yet; `ledger`: the number asked for is more than 6 away from it. */
+export type LedgerRefusal = "ledger_unknown" | "ledger";
 
 /** What came of {@link Surveyor.stopCollecting}. */
 export type StopOutcome =
   | { readonly stopped: true; readonly ledgerNum: number; readonly told: string[] }
-  | { readonly stopped: false; readonly reason: "no_survey" | "not_surveyor" | "not_collecting" | "ledger_unknown" };
+  | { readonly stopped: false; readonly reason: "no_survey" | "not_surveyor" | "not_collecting" | LedgerRefusal };
 
 /** Why a page was not asked for. */
 export type AskRefusal =
-  /** The phase is not reporting, or the survey is another's. */
   | "not_reporting"
+  /** The survey is another's. */
   | "not_surveyor"
-  | "ledger_unknown"
+  | LedgerRefusal
   /** We do not ask ourselves: see {@link Surveyor.own}. */
   | "self"
   /** A node can be asked once per ledger: relays refuse a second request. */
@@ -127,7 +135,7 @@ export interface HeardSurveyMessage {
   readonly verdict: SurveyVerdict;
 }
 
-/** See the head of this file. Nothing of it throws but where it is said. */
+/** See the head of this file. */
 export interface Surveyor {
   readonly phase: SurveyPhase;
   /** Of the survey this node takes part in. */
@@ -135,8 +143,12 @@ export interface Surveyor {
   readonly state: SurveyState;
   /** Whether the survey is our own. */
   readonly isSurveyor: boolean;
-  /** Requests that relays still pass on in the current ledger: 10 less those sent. 0 while the ledger is unknown. */
-  readonly roomInLedger: number;
+
+  /**
+   * Requests of ours with a ledger number (the tracked one when absent) that relays still pass on: 10 less those sent.
+   * 0 while the ledger is unknown.
+   */
+  roomIn(ledgerNum?: number): number;
 
   /** Begins a survey with a nonce (uint32) of the caller's choice: this node collects, and START is flooded. */
   startCollecting(nonce: number, options?: SendOptions): StartOutcome;
@@ -144,14 +156,17 @@ export interface Surveyor {
   stopCollecting(options?: SendOptions): StopOutcome;
   /**
    * Goes on with a survey of ours that this process did not begin: the state of a node is in memory only. `elapsedMs`: how long
-   * the phase has lasted. There is no own data when the phase is reporting. Throws OverlayError `invalid_argument` while this
+   * the phase has lasted. Our own data is what this process saw; there is none when the phase is reporting. False while this
    * node takes part in a survey.
    */
-  attach(survey: { nonce: number; phase: "collecting" | "reporting"; elapsedMs?: number }): void;
+  attach(survey: { nonce: number; phase: "collecting" | "reporting"; elapsedMs?: number }): boolean;
   /** Takes no part any more: erases data, key and records. Nobody is told. */
   leave(): void;
 
-  /** Sends a request for each page now. More than {@link roomInLedger} are lost on the way, but not refused here. */
+  /**
+   * Sends a request for each page now, all sealed to one key. More than {@link roomIn} says are lost on the way, but not refused
+   * here. Throws OverlayError `invalid_argument` for a node id or an index that is none.
+   */
   ask(pages: readonly SurveyPage[], options?: SendOptions): AskOutcome[];
   /** Tells `listener` about answers until the returned function is called. */
   onAnswer(listener: (answer: SurveyPageAnswer) => void): () => void;
