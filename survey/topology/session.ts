@@ -38,6 +38,8 @@ export interface SessionOptions {
   retry?: boolean;
   /** Another survey is active: waits for its end instead of giving up. */
   wait?: boolean;
+  /** START was not seen to be passed on: goes on all the same. */
+  force?: boolean;
   onProgress?: (progress: SessionProgress) => void;
   onNotice?: (notice: BackendNotice) => void;
   /** Told about every node whose state changed. */
@@ -180,7 +182,7 @@ export class SurveySession {
   }
 
   async #start(): Promise<boolean> {
-    const { backend, clock, signal, wait, onNotice } = this.#options;
+    const { backend, clock, signal, wait, force, onNotice } = this.#options;
     const { nonce } = this.#survey;
     // A process that died here may have sent START or not. Sent once more, only nodes that did not have it take notice.
     const isAgain = this.#survey.startedAtMs !== undefined;
@@ -189,7 +191,7 @@ export class SurveySession {
       // Before it is sent: a survey of which nothing is stored is one that nobody can go on with.
       if (!isAgain) this.#change({ startedAtMs: clock.wallMs() });
       const outcome = await backend.start(nonce, signal);
-      if (outcome.kind === "started" || (isAgain && outcome.kind === "ignored")) {
+      if (outcome.kind === "started" || ((isAgain || force) && outcome.kind === "ignored")) {
         this.#change({ state: "collecting", passedOn: outcome.kind === "started" && outcome.passedOn });
         return true;
       }
@@ -214,7 +216,7 @@ export class SurveySession {
   async #attach(): Promise<void> {
     const { backend, clock, signal } = this.#options;
     const { startedAtMs, stoppedAtMs } = this.#survey;
-    const nodesStoppedAtMs = startedAtMs! + this.#phases.collectMs;
+    const nodesStoppedAtMs = (startedAtMs ?? 0) + this.#phases.collectMs;
     if (stoppedAtMs === undefined && clock.wallMs() >= nodesStoppedAtMs) {
       // Nobody sent STOP: the nodes went on by themselves.
       this.#change({ stoppedAtMs: nodesStoppedAtMs, state: "asking" });
@@ -340,7 +342,8 @@ export class SurveySession {
 
   #running(): RunningSurvey {
     const { nonce, startedAtMs, stoppedAtMs } = this.#survey;
-    return { nonce, startedAtMs: startedAtMs!, stoppedAtMs };
+    // Of a survey that was begun elsewhere, it is known only since when it reports.
+    return { nonce, startedAtMs: startedAtMs ?? stoppedAtMs!, stoppedAtMs };
   }
 
   #change(change: Parameters<SurveyStore["change"]>[1]): void {
@@ -387,8 +390,8 @@ export function overAtMs(
   { startedAtMs, stoppedAtMs }: Pick<StoredSurvey, "startedAtMs" | "stoppedAtMs">,
   phases: { collectMs: number; reportMs: number } = { collectMs: COLLECTING_MAX_MS, reportMs: REPORTING_MS },
 ): number | undefined {
-  if (startedAtMs === undefined) return undefined;
-  return (stoppedAtMs ?? startedAtMs + phases.collectMs) + phases.reportMs;
+  if (stoppedAtMs !== undefined) return stoppedAtMs + phases.reportMs;
+  return startedAtMs === undefined ? undefined : startedAtMs + phases.collectMs + phases.reportMs;
 }
 
 function activeFailure({ surveyorId, nonce, overAtLatestMs }: OtherSurvey) {
