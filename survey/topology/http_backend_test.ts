@@ -337,20 +337,37 @@ test("STOP without a survey is told", async () => {
 });
 
 test("a loop that somebody ended begins again, and answers to the old key are no bad answers", async () => {
-  const world = new World({ delay: (_, nth) => nth === 1 ? 3000 : 0 });
+  const world = new World({ delay: (_, nth) => nth === 1 ? 3000 : 6000 });
   const backend = await world.reporting();
   await world.run(backend.ask([world.page(0)], world.signal));
-  // The batch leaves at 15 s; stopsurvey comes before its answer, which then meets another key.
+  // The batch leaves at 15 s; stopsurvey comes before its answer, which then, at 18.8 s, meets another key.
   await world.clock.advance(15_500);
   world.model.answer({ command: "stopsurvey", query: new Map() });
-  assert.deepEqual(await world.run(backend.ask([world.page(1)], world.signal)), []);
-  await world.clock.advance(25_000);
-  assert.deepEqual(world.answers.map((answer) => [answer.kind, answer.page.nodeId]), [["page", world.page(1).nodeId]]);
+  assert.deepEqual(await world.run(backend.ask([world.page(1), world.page(0)], world.signal)), []);
   assert.ok(world.notices.some((text) => /ended by somebody else/.test(text)));
-  // The first node is lost, asked again, and answers.
-  await world.run(backend.ask([world.page(0)], world.signal));
-  await world.clock.advance(20_000);
+  await world.clock.advance(4000);
+  assert.deepEqual((await world.core.getSurveyResult()).badResponseNodes, [world.page(0).nodeId]);
+  // The second batch leaves at 30.5 s; answers come at 34.3 s and 37.3 s, and until then the node stays marked.
+  await world.clock.advance(17_000);
+  assert.deepEqual(world.answers.map((answer) => [answer.kind, answer.page.nodeId]), [["page", world.page(1).nodeId]]);
+  await world.clock.advance(8000);
   assert.deepEqual(world.answers.map((answer) => answer.kind), ["page", "page"]);
+  await world.run(backend.close());
+});
+
+test("an answer that does not open is told as bad, once, and not while the node waits to be asked again", async () => {
+  const world = new World();
+  const page = world.page(0);
+  world.model.bad.add(page.nodeId);
+  const backend = await world.reporting();
+  const kinds = () => world.answers.map((answer) => answer.kind);
+  await world.run(backend.ask([page], world.signal));
+  await world.clock.advance(25_000);
+  assert.deepEqual(kinds(), ["bad"]);
+  world.model.bad.delete(page.nodeId);
+  await world.run(backend.ask([page], world.signal));
+  await world.clock.advance(25_000);
+  assert.deepEqual(kinds(), ["bad", "page"]);
   await world.run(backend.close());
 });
 
