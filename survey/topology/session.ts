@@ -3,7 +3,7 @@
  * gone on with by another process, on another day, as long as the nodes remember it. Source: survey.md sections 1, 2 and 9.
  */
 import type { Clock, Timer } from "../../overlay/base/clock.ts";
-import { OverlayError } from "../../overlay/base/errors.ts";
+import { isFailure, OverlayError } from "../../overlay/base/errors.ts";
 import { COLLECTING_MAX_MS, REPORTING_MS } from "../../overlay/survey/survey_data.ts";
 import type { BackendNotice, OtherSurvey, RunningSurvey, SurveyAnswer, SurveyBackend } from "./backend.ts";
 import { pause } from "./pause.ts";
@@ -133,6 +133,9 @@ export class SurveySession {
     const offNotice = backend.onNotice((notice) => onNotice?.(notice));
     try {
       return await this.#run(goal);
+    } catch (error) {
+      if (this.#options.signal.aborted && isFailure("local_close")(error)) return "interrupted";
+      throw error;
     } finally {
       beat?.cancel();
       offAnswer();
@@ -191,7 +194,9 @@ export class SurveySession {
       // Before it is sent: a survey of which nothing is stored is one that nobody can go on with.
       if (!isAgain) this.#change({ startedAtMs: clock.wallMs() });
       const outcome = await backend.start(nonce, signal);
-      if (outcome.kind === "started" || ((isAgain || force) && outcome.kind === "ignored")) {
+      // A stellar-core that has our survey from then says that one is active.
+      const isOurs = isAgain && (outcome.kind === "ignored" || backend.kind === "via");
+      if (outcome.kind === "started" || isOurs || (force && outcome.kind === "ignored")) {
         this.#change({ state: "collecting", passedOn: outcome.kind === "started" && outcome.passedOn });
         return true;
       }
@@ -258,6 +263,7 @@ export class SurveySession {
       if (signal.aborted) return await this.#pause("interrupted");
       if (clock.wallMs() >= this.overAtMs! - END_MARGIN_MS) return await this.#pause("timeUp");
       await this.#pump();
+      this.#takeOwn();
       const turn = backend.turn();
       if (turn !== undefined && this.#planner.isDone(turn)) break;
       this.#show("asking");
@@ -267,6 +273,15 @@ export class SurveySession {
     this.#change({ state: "done", endedAtMs: clock.wallMs() });
     this.#show("done");
     return "reached";
+  }
+
+  /** The surveyor's own data: at once in direct mode, with the first request through a stellar-core. */
+  #takeOwn(): void {
+    if (this.#survey.own !== undefined) return;
+    const own = this.#options.backend.own();
+    if (own === undefined) return;
+    this.#change({ own });
+    for (const { nodeId } of [...own.inboundPeers, ...own.outboundPeers]) this.#planner.add(nodeId, "peer");
   }
 
   /** Waits for what is being sent, and stores what is known. */
