@@ -16,8 +16,6 @@ export interface Scenario {
   shows: string;
   /** Why it cannot apply to a node without a ledger. The same sentence stands in docs/parity.md. */
   notHere?: string;
-  /** Not shown yet: what it waits for. */
-  pending?: string;
 }
 
 /** Scenarios of one subject. */
@@ -452,7 +450,6 @@ const ADDRESS_BOOK: Scenario[] = [
   { name: "purge peer table", shows: "records with too many failures go, of one IP or of all" },
 ];
 
-const SURVEY_ROW = "survey";
 const LIMITER = "messagelimiter";
 const TOPOLOGY_SURVEY = "topology survey";
 const SURVEY: Scenario[] = [
@@ -496,7 +493,7 @@ const SURVEY: Scenario[] = [
     name: `${LIMITER} / hit request limit, clear old ledgers, and send new request`,
     shows: "with the next ledger there is room again",
   },
-].map((row) => ({ ...row, pending: SURVEY_ROW }));
+];
 
 const TCP: Scenario[] = [
   {
