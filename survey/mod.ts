@@ -8,3 +8,16 @@ export type { CrawlVisit } from "./crawl/visit_record.ts";
 export { planTwin } from "./twin/plan.ts";
 export { twinTruth } from "./twin/truth.ts";
 export { Twin } from "./twin/twin.ts";
+export { anonymize, type AnonymizeOptions } from "./topology/anonymize.ts";
+export {
+  lossesOf,
+  printSurvey,
+  type ReadableFormat,
+  type ReadSurvey,
+  readSurvey,
+  surveyFiles,
+  type SurveyFormat,
+} from "./topology/formats.ts";
+export { type Disagreement, type Link, type LinkReport, linksOf } from "./topology/links.ts";
+export { mergePage } from "./topology/merge.ts";
+export type { AskState, NodeData, PeerData, SurveyDocument, SurveyedNode } from "./topology/types.ts";

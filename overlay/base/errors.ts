@@ -52,6 +52,18 @@ export type Failure =
   | { code: "idle_timeout"; afterMs: number }
   | { code: "straggling"; afterMs: number }
   | { code: "local_close"; reason: string }
+  // A stellar-core's HTTP endpoint; `url` is what the user named, `command` the command's name
+  | { code: "core_unreachable"; url: string; reason: string }
+  | { code: "core_timeout"; url: string; command: string; afterMs: number }
+  | { code: "core_connection_lost"; url: string; command: string; reason: string }
+  | { code: "core_answer_too_large"; url: string; command: string; limitBytes: number }
+  | { code: "core_http_status"; url: string; command: string; status: number }
+  | { code: "core_unknown_command"; url: string; command: string }
+  | { code: "core_exception"; url: string; command: string; text: string }
+  | { code: "core_answer_invalid"; url: string; command: string; text: string }
+  | { code: "core_not_ready"; url: string; text: string; waitedMs: number }
+  | { code: "core_survey_lost"; url: string; reason: string }
+  | { code: "not_stellar_core"; url: string; looksLike: "html" | "json" | "another protocol" | "something else" }
   // Storage, configuration and use of the tool
   | { code: "db_newer_schema"; path: string; found: number; supported: number }
   | { code: "db_failed"; path: string; reason: string }
@@ -130,6 +142,17 @@ const FACTS: Table<string> = {
   idle_timeout: (f) => `nothing read or written for ${f.afterMs} ms`,
   straggling: (f) => `the peer did not take our data for ${f.afterMs} ms`,
   local_close: (f) => f.reason,
+  core_unreachable: (f) => `no connection to ${f.url} (${f.reason})`,
+  core_timeout: (f) => `${f.url} did not answer ${f.command} within ${f.afterMs} ms`,
+  core_connection_lost: (f) => `${f.url} ended the connection without a whole answer to ${f.command} (${f.reason})`,
+  core_answer_too_large: (f) => `the answer of ${f.url} to ${f.command} is longer than ${f.limitBytes} bytes`,
+  core_http_status: (f) => `${f.url} answered ${f.command} with HTTP status ${f.status}`,
+  core_unknown_command: (f) => `the stellar-core at ${f.url} does not know ${f.command}`,
+  core_exception: (f) => `the stellar-core at ${f.url} refused ${f.command}`,
+  core_answer_invalid: (f) => `the answer of ${f.url} to ${f.command} is none that stellar-core gives`,
+  core_not_ready: (f) => `the stellar-core at ${f.url} was not in sync within ${f.waitedMs} ms`,
+  core_survey_lost: (f) => `the stellar-core at ${f.url} has no survey to go on with: ${f.reason}`,
+  not_stellar_core: (f) => `${f.url} is not the HTTP endpoint of a stellar-core: it answers with ${f.looksLike}`,
   db_newer_schema: (f) => `${f.path} has schema ${f.found}; this version reads up to ${f.supported}`,
   db_failed: (f) => `database ${f.path}: ${f.reason}`,
   config_invalid: (f) => `${f.path}: ${f.reason}`,
@@ -161,6 +184,8 @@ const FACTS: Table<string> = {
   survey_file_invalid: (f) => `${f.path}${f.at === "" ? "" : ` at ${f.at}`}: ${f.reason}`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
+
+const CHECK_HTTP_PORT = "check host and port (stellar-core's HTTP_PORT, 11626 by default)";
 
 const CHECK_PORT = "check host and port (stellar-core's PEER_PORT, 11625 by default)";
 
@@ -222,6 +247,36 @@ const HINTS: Table<string> = {
   idle_timeout: () => "the node or the way to it hangs; try again later",
   straggling: () => "the peer or the line is too slow for the traffic",
   local_close: () => "",
+  core_unreachable: (f) =>
+    f.reason === "ENOTFOUND" || f.reason.startsWith("EAI_")
+      ? "the name does not resolve: check the spelling, or give the IP address"
+      : `${CHECK_HTTP_PORT}, and that the node runs. It listens on 127.0.0.1 only, unless PUBLIC_HTTP_PORT = true: ` +
+        "from another machine use a tunnel, ssh -L 11626:127.0.0.1:11626 HOST, and http://127.0.0.1:11626",
+  core_timeout: () =>
+    "the node answers between its other work: it may be busy (catching up, closing a ledger), or a firewall is in between. " +
+    "Whether it carried the command out is not known; raise --timeout or try again",
+  core_connection_lost: () =>
+    `the node may be stopping. ${CHECK_HTTP_PORT}: 11625, the peers' port, ends like this too, and so does http against https`,
+  core_answer_too_large: () => `${CHECK_HTTP_PORT}; a stellar-core's answer to this command is never that long`,
+  core_http_status: (f) =>
+    f.status >= 300 && f.status < 400
+      ? "redirects are not followed: name the address it leads to"
+      : f.status === 401 || f.status === 403
+      ? "a proxy in front of the node wants to know who asks: use the node's own address, or a tunnel to it"
+      : f.status === 502 || f.status === 503 || f.status === 504
+      ? "a proxy in front of the node does not reach it: is the node running?"
+      : `a proxy in front, or another program: ${CHECK_HTTP_PORT}. HTTP_QUERY_PORT is another endpoint`,
+  core_unknown_command: () =>
+    "time-sliced surveys came with stellar-core 21.1; a node with RUN_STANDALONE = true has no overlay commands",
+  core_exception: () => "the text is the node's own; its log says more",
+  core_answer_invalid: () =>
+    `${CHECK_HTTP_PORT}; a proxy in front may alter answers, or this release says it otherwise`,
+  core_not_ready: () =>
+    "a survey carries the node's ledger number, and others ignore what is more than 6 ledgers off: wait until info says Synced!",
+  core_survey_lost: () =>
+    "a node keeps a survey in memory: a restart, or the end of the reporting phase, 3 hours after collecting, erases it. " +
+    "What was collected so far is kept here",
+  not_stellar_core: () => `${CHECK_HTTP_PORT}; horizon, stellar-rpc and HTTP_QUERY_PORT are other endpoints`,
   db_newer_schema: () => "update stellar-overlay, or choose another file with --db",
   db_failed: () => "check the disk and the permissions, or choose another file with --db",
   config_invalid: () =>

@@ -3,7 +3,7 @@ import { OverlayError } from "../../overlay/base/errors.ts";
 import { looksLikeNodeId } from "../../overlay/base/peer_address.ts";
 import { decodeNodeId } from "../../overlay/crypto/strkey.ts";
 import type { Json } from "./json_text.ts";
-import { NODE_NUMBERS, type NodeData, PEER_COUNTERS, type PeerData } from "./types.ts";
+import { type Attribute, NODE_NUMBERS, type NodeData, PEER_COUNTERS, type PeerData } from "./types.ts";
 
 const MAX_UINT64 = 0xffffffffffffffffn;
 
@@ -96,11 +96,24 @@ export class Field {
     return ms;
   }
 
+  /** A value that is none of the survey's. A whole number that a double cannot hold exactly is kept as text. */
+  attribute(): Attribute {
+    if (this.value === null) throw this.fail("needs a value");
+    return foreign(this.value) as Attribute;
+  }
+
   oneOf<T extends string>(names: readonly T[]): T {
     const found = names.find((name) => name === this.value);
     if (found === undefined) throw this.fail(`needs one of ${names.join(", ")}`);
     return found;
   }
+}
+
+function foreign(value: Json): Attribute | null {
+  if (typeof value === "bigint") return String(Number(value)) === String(value) ? Number(value) : String(value);
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(foreign);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, foreign(item)]));
 }
 
 function checkNodeId(text: string, field: Field): void {

@@ -63,7 +63,8 @@ export function graphOfDocument(document: SurveyDocument): AttributedGraph {
     if (edges.has(`${from}\n${to}`) || (!known && edges.has(`${to}\n${from}`))) continue;
     put(from, to, {});
   }
-  return { directed, nodes, edges: [...edges.values()] };
+  const sorted = [...edges].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, edge]) => edge);
+  return { directed, nodes, edges: sorted };
 }
 
 /** Attributes of a node or edge as {@link Field}s, for {@link documentOfGraph}. */
@@ -97,12 +98,12 @@ export function documentOfGraph(graph: ParsedGraph, path: string): SurveyDocumen
     }
     if ([...fields.keys()].some((name) => NODE_FIELDS.has(name))) surveyed(id, fields);
     const foreign = [...fields].filter(([name]) => name !== "version" && !NODE_FIELDS.has(name))
-      .flatMap(([name, field]) => field.value === null ? [] : [[name, attributeOf(field)] as const]);
+      .flatMap(([name, field]) => field.value === null ? [] : [[name, field.attribute()] as const]);
     if (foreign.length > 0) document.attributes.set(id, Object.fromEntries(foreign));
   }
   // The later of two edges of the same direction counts, as in networkx' Graph and DiGraph.
   const edges = new Map(graph.edges.map((edge) => [`${edge.source}\n${edge.target}`, edge]));
-  let reported = 0, named = 0;
+  let reported = 0, attributed = 0;
   for (const { source, target, attributes } of edges.values()) {
     const hasReport = [...attributes.keys()].some((name) => PEER_FIELDS.has(name));
     if (!hasReport || !graph.directed) {
@@ -119,22 +120,19 @@ export function documentOfGraph(graph: ParsedGraph, path: string): SurveyDocumen
       : [surveyed(target, new Map()), "inboundPeers" as const, source];
     node[list].push(readPeerData(attributes, peer, document.versions.get(peer)));
     reported++;
-    if (by !== undefined) named++;
+    if (by !== undefined) attributed++;
   }
+  // A node that nothing else says of is in the graph all the same.
+  const named = new Set(nodesOf(document));
+  for (const id of graph.nodes.keys()) if (!named.has(id)) document.attributes.set(id, {});
   for (const node of document.nodes.values()) {
     sortPeers(node.inboundPeers);
     sortPeers(node.outboundPeers);
   }
-  document.linkReports = reported === 0 ? "none" : named === reported ? "onePerLink" : "unattributed";
+  document.linkReports = reported === 0 ? "none" : attributed === reported ? "onePerLink" : "unattributed";
   return document;
 }
 
 function answered(graph: ParsedGraph, id: string): boolean {
   return [...graph.nodes.get(id)?.keys() ?? []].some((name) => NODE_FIELDS.has(name));
-}
-
-/** A foreign value. A whole number too large for a double is kept as text. */
-function attributeOf(field: Field): Attribute {
-  const plain = JSON.stringify(field.value, (_, item) => typeof item === "bigint" ? String(item) : item);
-  return JSON.parse(plain);
 }

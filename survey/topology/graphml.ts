@@ -169,7 +169,11 @@ export function parseGraphMl(text: string, path: string): ParsedGraph {
     const at = `edge ${source} ${target}`;
     const own = attributeOr(edge, "directed");
     if (own !== undefined && (own === "true") !== directed) {
-      throw invalid(path, at, `is ${own === "true" ? "" : "un"}directed in ${directed ? "a" : "an un"}directed graph`);
+      throw invalid(
+        path,
+        at,
+        own === "true" ? "is directed in an undirected graph" : "is undirected in a directed graph",
+      );
     }
     for (const end of [source, target]) if (!nodes.has(end)) nodes.set(end, new Map());
     return { source, target, attributes: dataOf(edge, "edge", keys, path, at) };

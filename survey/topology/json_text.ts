@@ -143,16 +143,24 @@ export function printAsPython(value: Json): string {
   return print(value);
 }
 
-/** JSON for people: two blanks of indent, keys in the order given. Bigints become strings, as in all our documents. */
-export function printPretty(value: unknown): string {
-  return JSON.stringify(
-    value,
-    (_, item) =>
-      typeof item === "bigint"
-        ? String(item)
-        : typeof item === "string" && !item.isWellFormed()
-        ? item.toWellFormed()
-        : item,
-    2,
-  ) + "\n";
+/**
+ * JSON for people: two blanks of indent, keys in the order given, objects and lists without nested ones on one line. Bigints
+ * become strings, as in all our documents.
+ */
+export function printPretty(value: Json): string {
+  const print = (item: Json, indent: string): string => {
+    if (typeof item === "bigint") return `"${item}"`;
+    if (item === null || typeof item !== "object") return typeof item === "string" ? quote(item) : String(item);
+    const list = Array.isArray(item);
+    const parts: [string, Json][] = list ? item.map((part) => ["", part]) : entries(item, false);
+    const nested = parts.some(([, part]) => part !== null && typeof part === "object");
+    const deeper = indent + "  ";
+    const texts = parts.map(([key, part]) => `${list ? "" : `${quote(key)}: `}${print(part, nested ? deeper : "")}`);
+    const [open, close] = list ? "[]" : "{}";
+    if (parts.length === 0) return open + close;
+    return nested
+      ? `${open}\n${texts.map((text) => deeper + text).join(",\n")}\n${indent}${close}`
+      : `${open}${texts.join(", ")}${close}`;
+  };
+  return print(value, "") + "\n";
 }

@@ -220,6 +220,7 @@ export class SurveySession {
       this.#change({ stoppedAtMs: nodesStoppedAtMs, state: "asking" });
     }
     await backend.attach(this.#running(), signal);
+    if (this.#survey.own === undefined) this.#change({ own: backend.own() });
     // An earlier process may have asked in this turn, and its requests count on the relays.
     this.#askedBefore = backend.turn();
   }
@@ -235,13 +236,11 @@ export class SurveySession {
       }
     }
     const stoppedAtMs = Math.min(sentAtMs, this.#survey.startedAtMs! + this.#phases.collectMs);
-    this.#change({ stoppedAtMs, state: "asking" });
+    this.#change({ stoppedAtMs, state: "asking", own: backend.own() });
   }
 
   async #ask(): Promise<SessionEnd> {
     const { backend, clock, signal, store } = this.#options;
-    const own = backend.own();
-    if (own !== undefined && this.#survey.own === undefined) this.#change({ own });
     const add = (ids: readonly string[], origin: NodeOrigin) => {
       for (const id of ids) this.#planner.add(id, origin);
     };
