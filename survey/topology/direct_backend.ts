@@ -113,6 +113,8 @@ export class DirectBackend implements SurveyBackend {
       maxAdditionalPeerConnections: 0,
       // Nobody dials us, so the target is not a share of something.
       skipConnectionAdjustment: true,
+      // Dials of ours would count in the answers as peers that came and went.
+      dialBeyondTarget: false,
       startDelayMs: 1,
     });
     const database = await openNodeDatabase(":memory:", { networkPassphrase: config.networkPassphrase });
