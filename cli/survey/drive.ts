@@ -83,8 +83,10 @@ export async function drive(run: Drive, ctx: CliContext): Promise<ExitCode> {
   try {
     return finish(run, end, failure, ctx);
   } finally {
-    // Last: files and results belong to this process too.
-    store.release(survey.id, owner);
+    // Last: files and results belong to this process too. What never began leaves no trace.
+    const left = store.get(survey.id);
+    if (left?.state === "starting" && left.startedAtMs === undefined) store.remove(survey.id);
+    else store.release(survey.id, owner);
   }
 }
 

@@ -25,6 +25,8 @@ export interface WhereFlags {
   connections?: number;
   allowPrivate?: boolean;
   timeout?: number;
+  /** How long START is given to come back, ms. */
+  watch?: number;
 }
 
 /** Connections wanted unless told, and at most when as many targets are given. */
@@ -148,6 +150,7 @@ export async function openBackend(
     seed,
     nonce,
     ...readyIn(flags),
+    ...(flags.watch === undefined ? {} : { watchMs: flags.watch }),
     connections: flags.connections ?? Math.min(MAX_CONNECTIONS, Math.max(CONNECTIONS, addresses.length)),
   });
 }
