@@ -38,6 +38,8 @@ export interface SessionOptions {
   retry?: boolean;
   /** Another survey is active: waits for its end instead of giving up. */
   wait?: boolean;
+  /** START was not seen to be passed on: goes on all the same. */
+  force?: boolean;
   onProgress?: (progress: SessionProgress) => void;
   onNotice?: (notice: BackendNotice) => void;
   /** Told about every node whose state changed. */
@@ -183,7 +185,7 @@ export class SurveySession {
   }
 
   async #start(): Promise<boolean> {
-    const { backend, clock, signal, wait, onNotice } = this.#options;
+    const { backend, clock, signal, wait, force, onNotice } = this.#options;
     const { nonce } = this.#survey;
     // A process that died here may have sent START or not. Sent once more, only nodes that did not have it take notice.
     const isAgain = this.#survey.startedAtMs !== undefined;
@@ -193,7 +195,7 @@ export class SurveySession {
       if (!isAgain) this.#change({ startedAtMs: clock.wallMs() });
       const outcome = await backend.start(nonce, signal);
       // A stellar-core that has our survey from then says that one is active.
-      const isOurs = isAgain && (outcome.kind === "ignored" || backend.kind === "via");
+      const isOurs = ((isAgain || force) && outcome.kind === "ignored") || (isAgain && backend.kind === "via");
       if (outcome.kind === "started" || isOurs) {
         this.#change({ state: "collecting", passedOn: outcome.kind === "started" && outcome.passedOn });
         return true;
@@ -219,7 +221,7 @@ export class SurveySession {
   async #attach(): Promise<void> {
     const { backend, clock, signal } = this.#options;
     const { startedAtMs, stoppedAtMs } = this.#survey;
-    const nodesStoppedAtMs = startedAtMs! + this.#phases.collectMs;
+    const nodesStoppedAtMs = (startedAtMs ?? 0) + this.#phases.collectMs;
     if (stoppedAtMs === undefined && clock.wallMs() >= nodesStoppedAtMs) {
       // Nobody sent STOP: the nodes went on by themselves.
       this.#change({ stoppedAtMs: nodesStoppedAtMs, state: "asking" });
@@ -355,7 +357,8 @@ export class SurveySession {
 
   #running(): RunningSurvey {
     const { nonce, startedAtMs, stoppedAtMs } = this.#survey;
-    return { nonce, startedAtMs: startedAtMs!, stoppedAtMs };
+    // Of a survey that was begun elsewhere, it is known only since when it reports.
+    return { nonce, startedAtMs: startedAtMs ?? stoppedAtMs!, stoppedAtMs };
   }
 
   #change(change: Parameters<SurveyStore["change"]>[1]): void {
@@ -402,8 +405,8 @@ export function overAtMs(
   { startedAtMs, stoppedAtMs }: Pick<StoredSurvey, "startedAtMs" | "stoppedAtMs">,
   phases: { collectMs: number; reportMs: number } = { collectMs: COLLECTING_MAX_MS, reportMs: REPORTING_MS },
 ): number | undefined {
-  if (startedAtMs === undefined) return undefined;
-  return (stoppedAtMs ?? startedAtMs + phases.collectMs) + phases.reportMs;
+  if (stoppedAtMs !== undefined) return stoppedAtMs + phases.reportMs;
+  return startedAtMs === undefined ? undefined : startedAtMs + phases.collectMs + phases.reportMs;
 }
 
 function activeFailure({ surveyorId, nonce, overAtLatestMs }: OtherSurvey) {
