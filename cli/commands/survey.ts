@@ -165,6 +165,7 @@ function where(command: Command): Command {
       wholeNumber(1, 50),
     )
     .option("--allow-private", "dial private and loopback addresses too (networks that are not public: always)")
+    .option("-t, --timeout <time>", "how long a first peer, and then the ledger, may take (default: 30s)", duration)
     .option("--db <file>", "database file (default: one per network in the user's data directory)")
     .option("--settle <time>", "wait that long from STOP to the first request (default: 10s)", duration);
 }

@@ -96,18 +96,26 @@ export function surveyLine(outcome: SurveyOutcome): string {
 /** Nodes without an answer that are listed one by one. */
 const LISTED = 20;
 
-/** The text of a survey's end. `word` names the network in commands. */
-export function renderSurvey(outcome: SurveyOutcome, io: Io, { word }: { word: string }): string {
+/** What a command needs to find a survey again. */
+export interface CommandAt {
+  /** The network as a flag's value. */
+  word: string;
+  /** The file of --db, when one was given. */
+  db: string | undefined;
+}
+
+/** The text of a survey's end. */
+export function renderSurvey(outcome: SurveyOutcome, io: Io, at: CommandAt): string {
   const c = paint(io.outColour);
   const { nonce, phase, startedAtMs, stoppedAtMs, overAtMs } = outcome;
   const rows: string[] = [`${c.bold(`survey ${nonce}`)} of ${escapeRemoteText(outcome.network)}: ${phase}`];
   const row = (title: string, text: string) => rows.push(`  ${title.padEnd(12)}${text}`);
   row("surveyor", outcome.surveyor + (outcome.via === undefined ? "" : `, through ${escapeRemoteText(outcome.via)}`));
   if (startedAtMs !== undefined) {
-    const slice = stoppedAtMs === undefined
-      ? "not stopped yet"
-      : `${ms(stoppedAtMs - startedAtMs)} to ${instant(stoppedAtMs)}`;
-    row("slice", `from ${instant(startedAtMs)}, ${slice}`);
+    const end = stoppedAtMs === undefined
+      ? ", not stopped yet"
+      : ` to ${instant(stoppedAtMs)}, ${ms(stoppedAtMs - startedAtMs)}`;
+    row("slice", `${instant(startedAtMs)}${end}`);
   }
   if (overAtMs !== undefined) {
     row("over", `${instant(overAtMs)} at the latest; until then it blocks every other survey of the network`);
@@ -136,26 +144,34 @@ export function renderSurvey(outcome: SurveyOutcome, io: Io, { word }: { word: s
   if (outcome.others.length > LISTED) rows.push(`    and ${outcome.others.length - LISTED} more: --json lists all`);
   const files = Object.values(outcome.files);
   if (files.length > 0) row("files", files.join(" "));
-  for (const hint of nextSteps(outcome, word)) row("next", hint);
+  for (const hint of nextSteps(outcome, at)) row("next", hint);
   return rows.join("\n") + "\n";
 }
 
 /** Commands that make sense now. */
-export function nextSteps(outcome: SurveyOutcome, word: string): string[] {
-  const at = `--network ${word} --nonce ${outcome.nonce}`;
+export function nextSteps(outcome: SurveyOutcome, at: CommandAt): string[] {
+  const collect = goOnWith("collect", outcome, at);
   switch (outcome.phase) {
+    case "starting":
+      return outcome.startedAtMs === undefined ? [] : [collect];
     case "collecting":
-      return [`survey collect ${at}: waits, sends STOP, asks everybody`, `survey stop ${at}: sends STOP now`];
+      return [`${collect}: waits, sends STOP, asks everybody`, `${goOnWith("stop", outcome, at)}: sends STOP now`];
     case "asking":
-      return [`survey collect ${at}`];
+      return [collect];
     case "done": {
-      const report = `survey report --db ${outcome.nonce}${word === "pubnet" ? "" : ` --network ${word}`}`;
+      const file = at.db === undefined ? "" : ` --db-file ${at.db}`;
+      const report = `survey report --db ${outcome.nonce} --network ${at.word}${file}`;
       const missing = outcome.silent + outcome.unreachable + outcome.bad + outcome.pending + outcome.incomplete > 0;
-      return [report, ...(missing ? [`survey collect ${at} --retry: asks those again that did not answer`] : [])];
+      return [report, ...(missing ? [`${collect} --retry: asks those again that did not answer`] : [])];
     }
     default:
       return [];
   }
+}
+
+/** A command that goes on with a survey. */
+export function goOnWith(command: string, { nonce }: { nonce: number }, { word, db }: CommandAt): string {
+  return `survey ${command} --network ${word} --nonce ${nonce}${db === undefined ? "" : ` --db ${db}`}`;
 }
 
 /** UTC, or null. */

@@ -11,9 +11,9 @@ import { type CliContext, EXIT, type ExitCode } from "../context.ts";
 import { errorText } from "../errors.ts";
 import { openOutFile } from "../io.ts";
 import { isGone, ownerOf } from "../owner.ts";
-import { nodeLine, renderSurvey, renderSurveyJson, surveyLine } from "../render/survey.ts";
+import { goOnWith, nodeLine, renderSurvey, renderSurveyJson, surveyLine } from "../render/survey.ts";
 import { anonymized } from "./anonymized.ts";
-import { resultOf, type SurveyOutcome } from "./result.ts";
+import { resultOf } from "./result.ts";
 import { SessionLines } from "./session_lines.ts";
 import { networkWord, phasesOf, type Where } from "./settings.ts";
 
@@ -23,6 +23,8 @@ export interface OutputFlags {
   anonymize?: string;
   json?: boolean;
   ndjson?: boolean;
+  /** Named in hints. */
+  db?: string;
 }
 
 /** One drive. */
@@ -94,16 +96,20 @@ function finish(run: Drive, end: SessionEnd | undefined, failure: OverlayError |
     survey.state !== "ignored";
   const files = asked ? writeFiles(document, output, ctx) : {};
   const outcome = resultOf({ store, survey, document, files, end, phases: phasesOf(where), via: survey.options.via });
-  const hint = { word: networkWord(where.network), db: undefined as string | undefined };
+  const at = { word: networkWord(where.network), db: output.db };
   if (output.json) ctx.io.out(renderSurveyJson(outcome));
   else if (output.ndjson) ctx.io.out(surveyLine(outcome));
-  else if (failure === undefined || asked) ctx.io.out(renderSurvey(outcome, ctx.io, hint));
+  else if (failure === undefined || asked) ctx.io.out(renderSurvey(outcome, ctx.io, at));
   if (failure !== undefined) {
     ctx.io.err(errorText(failure));
     return outcome.answered > 0 ? EXIT.partial : EXIT.failed;
   }
   if (end === "interrupted") {
-    ctx.io.err(`interrupted; ${goOn(outcome, hint.word)}\n`);
+    const isBegun = outcome.phase !== "starting" || outcome.startedAtMs !== undefined;
+    const next = isBegun
+      ? `go on with: ${goOnWith("collect", outcome, at)}`
+      : "nothing was sent; the next run begins anew";
+    ctx.io.err(`interrupted; ${next}\n`);
     return EXIT.interrupted;
   }
   if (goal !== "done") return EXIT.ok;
@@ -117,14 +123,6 @@ function finish(run: Drive, end: SessionEnd | undefined, failure: OverlayError |
     return EXIT.partial;
   }
   return EXIT.ok;
-}
-
-/** What to do next with a survey that is not finished. */
-export function goOn(outcome: SurveyOutcome, network: string): string {
-  if (outcome.phase === "starting" && outcome.startedAtMs === undefined) {
-    return "nothing was sent; the next run begins anew";
-  }
-  return `go on with: survey collect --network ${network} --nonce ${outcome.nonce}`;
 }
 
 function writeFiles(

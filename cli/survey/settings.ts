@@ -24,6 +24,7 @@ export interface WhereFlags {
   seedFile?: string;
   connections?: number;
   allowPrivate?: boolean;
+  timeout?: number;
 }
 
 /** Connections wanted unless told, and at most when as many targets are given. */
@@ -123,7 +124,7 @@ export async function openBackend(
       import("../../survey/topology/http_backend.ts"),
     ]);
     const core = new CoreHttp(parseCoreUrl(flags.via, "--via"), { clock: ctx.clock });
-    return new HttpBackend({ core, clock: ctx.clock, network: network.passphrase });
+    return new HttpBackend({ core, clock: ctx.clock, network: network.passphrase, ...readyIn(flags) });
   }
   const addresses = addressesOf(where);
   const seed = await surveyorSeed(flags.seedFile, ctx);
@@ -146,8 +147,13 @@ export async function openBackend(
     random: ctx.random,
     seed,
     nonce,
+    ...readyIn(flags),
     connections: flags.connections ?? Math.min(MAX_CONNECTIONS, Math.max(CONNECTIONS, addresses.length)),
   });
+}
+
+function readyIn({ timeout }: WhereFlags): { readyMs?: number } {
+  return timeout === undefined ? {} : { readyMs: timeout };
 }
 
 function addressesOf({ network, targets, core }: Where): PeerAddress[] {

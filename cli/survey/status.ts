@@ -40,7 +40,7 @@ export async function status(flags: SurveyStatusFlags, ctx: CliContext): Promise
     return EXIT.ok;
   }
   for (const { outcome, isDriven } of outcomes) {
-    io.out(renderSurvey(outcome, io, { word: networkWord(network) }));
+    io.out(renderSurvey(outcome, io, { word: networkWord(network), db: flags.db }));
     if (isDriven) io.out("  driven by another process just now\n");
   }
   return EXIT.ok;

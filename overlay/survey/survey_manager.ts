@@ -18,16 +18,9 @@ import {
 } from "../wire/survey_messages.ts";
 import { decode, encode } from "../wire/xdr.ts";
 import { MAX_REQUESTS_PER_LEDGER, SurveyMessageLimiter } from "./message_limiter.ts";
+import { type ReadSurveyMessage, readSurveyMessage, type Told } from "./read_message.ts";
 import { ScpTiming } from "./scp_timing.ts";
-import {
-  isSignedSurveyMessage,
-  isSurveyMessage,
-  signRequest,
-  signResponse,
-  signStart,
-  signStop,
-  type SurveyMessage,
-} from "./signatures.ts";
+import { signRequest, signResponse, signStart, signStop, type SurveyMessage } from "./signatures.ts";
 import { SurveyDataManager, type SurveyPeer, type SurveySettings } from "./survey_data.ts";
 import type { SurveyEvent } from "./survey_event.ts";
 import type {
@@ -150,14 +143,15 @@ export class SurveyManager implements Surveyor {
   }
 
   /**
-   * Takes a survey message of an authenticated peer, and passes it on if it is good.
+   * Takes a survey message of an authenticated peer, and passes it on if it is good. `known` is the same message as another
+   * node of this process read it.
    * @throws OverlayError `xdr_invalid` when it does not decode
    */
-  receive(from: SurveyPeer, message: ReceivedMessage): void {
-    const decoded = message.decode();
-    if (!isSurveyMessage(decoded)) return;
-    const told = describe(decoded);
-    const verdict = this.#judge(from, decoded, told, message);
+  receive(from: SurveyPeer, message: ReceivedMessage, known?: ReadSurveyMessage): void {
+    const read = known ?? readSurveyMessage(message.decode());
+    if (read === undefined) return;
+    const { told } = read;
+    const verdict = this.#judge(from, read, message);
     this.#node.count(verdict);
     const heard: HeardSurveyMessage = { ...told, from: from.nodeId, verdict };
     if (verdict === "bad_signature") from.peer.sendErrorAndDrop("ERR_MISC", INVALID_SIGNATURE);
@@ -168,35 +162,38 @@ export class SurveyManager implements Surveyor {
     for (const listener of [...this.#heardListeners]) listener(heard);
   }
 
-  #judge(from: SurveyPeer, decoded: SurveyMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #judge(from: SurveyPeer, read: ReadSurveyMessage, message: ReceivedMessage): SurveyVerdict {
+    const { decoded } = read;
     switch (decoded.type) {
       case "timeSlicedSurveyStartCollecting":
-        return this.#onStart(from, decoded, told, message);
+        return this.#onStart(from, decoded, read, message);
       case "timeSlicedSurveyStopCollecting":
-        return this.#onStop(from, decoded, told, message);
+        return this.#onStop(from, decoded, read, message);
       case "timeSlicedSurveyRequest":
-        return this.#onRequest(from, decoded, told, message);
+        return this.#onRequest(from, decoded, read, message);
       case "timeSlicedSurveyResponse":
-        return this.#onResponse(from, decoded, told, message);
+        return this.#onResponse(from, decoded, read, message);
     }
   }
 
   /** Source: stellar-core SurveyManager.cpp relayStartSurveyCollecting. */
-  #onStart(from: SurveyPeer, signed: StartMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #onStart(from: SurveyPeer, signed: StartMessage, read: ReadSurveyMessage, message: ReceivedMessage): SurveyVerdict {
+    const { told } = read;
     if (!this.#permits(signed.surveyStart.startCollecting.surveyorId, told.surveyorId)) return "not_permitted";
     if (!this.#limiter.ledgerOk(told.ledgerNum)) return "ledger";
     if (this.#data.phase !== "inactive") return "phase";
-    if (!isSignedSurveyMessage(signed)) return "bad_signature";
+    if (!read.signed) return "bad_signature";
     this.#start(told, from.nodeId);
     this.#node.relay(from, message);
     return "relayed";
   }
 
   /** Source: stellar-core SurveyManager.cpp relayStopSurveyCollecting. */
-  #onStop(from: SurveyPeer, signed: StopMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #onStop(from: SurveyPeer, signed: StopMessage, read: ReadSurveyMessage, message: ReceivedMessage): SurveyVerdict {
+    const { told } = read;
     if (!this.#permits(signed.surveyStop.stopCollecting.surveyorId, told.surveyorId)) return "not_permitted";
     if (!this.#limiter.ledgerOk(told.ledgerNum)) return "ledger";
-    if (!isSignedSurveyMessage(signed)) return "bad_signature";
+    if (!read.signed) return "bad_signature";
     const { phase, nonce, surveyorId } = this.#data;
     if (phase !== "collecting") return "phase";
     if (nonce !== told.nonce) return "other_nonce";
@@ -208,12 +205,18 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp relayOrProcessRequest. */
-  #onRequest(from: SurveyPeer, signed: RequestMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #onRequest(
+    from: SurveyPeer,
+    signed: RequestMessage,
+    read: ReadSurveyMessage,
+    message: ReceivedMessage,
+  ): SurveyVerdict {
+    const { told } = read;
     const { request } = signed.surveyRequest;
     if (!this.#permits(request.request.surveyorPeerId, told.surveyorId)) return "not_permitted";
     let failed: SurveyVerdict | undefined;
     const refusal = this.#limiter.addRequest(limitedOf(told), () => {
-      failed = this.#reportingProblem(told.nonce) ?? (isSignedSurveyMessage(signed) ? undefined : "bad_signature");
+      failed = this.#reportingProblem(told.nonce) ?? (read.signed ? undefined : "bad_signature");
       return failed === undefined;
     });
     if (refusal !== undefined) return refusal === "validation" ? failed! : refusal;
@@ -223,10 +226,16 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp relayOrProcessResponse. */
-  #onResponse(from: SurveyPeer, signed: ResponseMessage, told: Told, message: ReceivedMessage): SurveyVerdict {
+  #onResponse(
+    from: SurveyPeer,
+    signed: ResponseMessage,
+    read: ReadSurveyMessage,
+    message: ReceivedMessage,
+  ): SurveyVerdict {
+    const { told } = read;
     let failed: SurveyVerdict | undefined;
     const refusal = this.#limiter.recordResponse(limitedOf(told), () => {
-      failed = this.#reportingProblem(told.nonce) ?? (isSignedSurveyMessage(signed) ? undefined : "bad_signature");
+      failed = this.#reportingProblem(told.nonce) ?? (read.signed ? undefined : "bad_signature");
       return failed === undefined;
     });
     if (refusal !== undefined) return refusal === "validation" ? failed! : refusal;
@@ -427,35 +436,6 @@ type StartMessage = Of<"timeSlicedSurveyStartCollecting">;
 type StopMessage = Of<"timeSlicedSurveyStopCollecting">;
 type RequestMessage = Of<"timeSlicedSurveyRequest">;
 type ResponseMessage = Of<"timeSlicedSurveyResponse">;
-
-/** What a message says of itself. */
-type Told = Omit<HeardSurveyMessage, "from" | "verdict">;
-
-function describe(message: SurveyMessage): Told {
-  switch (message.type) {
-    case "timeSlicedSurveyStartCollecting":
-    case "timeSlicedSurveyStopCollecting": {
-      const isStart = message.type === "timeSlicedSurveyStartCollecting";
-      const { surveyorId, nonce, ledgerNum } = isStart
-        ? message.surveyStart.startCollecting
-        : message.surveyStop.stopCollecting;
-      const type = isStart ? "start" : "stop";
-      return { type, surveyorId: encodeNodeId(surveyorId), surveyedId: undefined, nonce, ledgerNum };
-    }
-    case "timeSlicedSurveyRequest": {
-      const { nonce, request } = message.surveyRequest.request;
-      return { type: "request", ...pairOf(request), nonce, ledgerNum: request.ledgerNum };
-    }
-    case "timeSlicedSurveyResponse": {
-      const { nonce, response } = message.surveyResponse.response;
-      return { type: "response", ...pairOf(response), nonce, ledgerNum: response.ledgerNum };
-    }
-  }
-}
-
-function pairOf(ids: { surveyorPeerId: Uint8Array; surveyedPeerId: Uint8Array }) {
-  return { surveyorId: encodeNodeId(ids.surveyorPeerId), surveyedId: encodeNodeId(ids.surveyedPeerId) };
-}
 
 function limitedOf({ ledgerNum, surveyorId, surveyedId }: Told) {
   return { ledgerNum, surveyor: surveyorId, surveyed: surveyedId! };

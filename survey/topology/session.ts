@@ -195,8 +195,8 @@ export class SurveySession {
       if (!isAgain) this.#change({ startedAtMs: clock.wallMs() });
       const outcome = await backend.start(nonce, signal);
       // A stellar-core that has our survey from then says that one is active.
-      const isOurs = ((isAgain || force) && outcome.kind === "ignored") || (isAgain && backend.kind === "via");
-      if (outcome.kind === "started" || isOurs) {
+      const isOurs = isAgain && (outcome.kind === "ignored" || backend.kind === "via");
+      if (outcome.kind === "started" || isOurs || (force && outcome.kind === "ignored")) {
         this.#change({ state: "collecting", passedOn: outcome.kind === "started" && outcome.passedOn });
         return true;
       }
