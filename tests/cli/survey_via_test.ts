@@ -196,9 +196,8 @@ function lineOfModel(
   options: Partial<CoreModelOptions> = {},
 ): { line: Line; model: CoreSurveyModel; network: NetworkModel } {
   const network = coreNetwork(new SeededRandom(1), { nodes: 40, target: 5, hubs: 1 });
-  let model: CoreSurveyModel | undefined;
-  const line = new Line((request) => model!.answer(request));
-  model = new CoreSurveyModel({ clock: line.clock, network, self: [...network.keys()][3], ...options });
+  const line: Line = new Line((request) => model.answer(request));
+  const model = new CoreSurveyModel({ clock: line.clock, network, self: [...network.keys()][3], ...options });
   return { line, model, network };
 }
 
