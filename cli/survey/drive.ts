@@ -8,7 +8,7 @@ import { type SessionEnd, type SessionGoal, SurveySession } from "../../survey/t
 import { documentOfStored } from "../../survey/topology/stored_document.ts";
 import type { StoredSurvey, SurveyStore } from "../../survey/topology/survey_store.ts";
 import { type CliContext, EXIT, type ExitCode } from "../context.ts";
-import { errorText } from "../errors.ts";
+import { errorText, hintLine } from "../errors.ts";
 import { openOutFile } from "../io.ts";
 import { isGone, ownerOf } from "../owner.ts";
 import { goOnWith, nodeLine, renderSurvey, renderSurveyJson, surveyLine } from "../render/survey.ts";
@@ -78,6 +78,8 @@ export async function drive(run: Drive, ctx: CliContext): Promise<ExitCode> {
       lines.close();
     }
   } finally {
+    // What a backend leaves behind is told too.
+    backend.onNotice(({ text, hint }) => ctx.io.err(`${text}\n${hint === undefined ? "" : hintLine(hint)}`));
     await backend.close();
   }
   try {
