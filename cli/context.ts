@@ -29,6 +29,11 @@ export interface Io {
   err(text: string): void;
   /** All of stdin, as text. */
   readInput(): Promise<string>;
+  /**
+   * A line typed at the terminal of stdin after `question` on stderr; `hidden` shows nothing of it. Undefined when `signal` or
+   * the end of the input comes first.
+   */
+  prompt(question: string, options: { hidden: boolean; signal: AbortSignal }): Promise<string | undefined>;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   readonly inIsTerminal: boolean;

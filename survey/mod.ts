@@ -20,4 +20,8 @@ export {
 } from "./topology/formats.ts";
 export { type Disagreement, type Link, type LinkReport, linksOf } from "./topology/links.ts";
 export { mergePage } from "./topology/merge.ts";
+export { CoreHttp, type CoreHttpOptions } from "./core_http/core_http.ts";
+export { type CoreUrl, parseCoreUrl } from "./core_http/core_url.ts";
+export type { CoreInfo, CorePeer, CorePeers } from "./core_http/documents.ts";
+export type { SurveyResult } from "./topology/survey_result.ts";
 export type { AskState, NodeData, PeerData, SurveyDocument, SurveyedNode } from "./topology/types.ts";

@@ -63,6 +63,17 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   subscriber_too_slow: false,
   listen_failed: false,
   survey_file_invalid: false,
+  core_unreachable: false,
+  core_timeout: false,
+  core_connection_lost: false,
+  core_answer_too_large: false,
+  core_http_status: false,
+  core_unknown_command: false,
+  core_exception: false,
+  core_answer_invalid: false,
+  core_not_ready: false,
+  core_survey_lost: false,
+  not_stellar_core: false,
   invalid_argument: false,
 };
 

@@ -82,6 +82,7 @@ export class DirectBackend implements SurveyBackend {
   #tried = 0;
   #rotation = 0;
   #alone = false;
+  #isReady = false;
 
   private constructor(options: DirectBackendOptions, node: OverlayManager) {
     this.#options = { readyMs: 30_000, watchMs: 6000, ...options };
@@ -159,13 +160,15 @@ export class DirectBackend implements SurveyBackend {
   async ready(signal: AbortSignal): Promise<void> {
     const { clock, readyMs, connections } = this.#options;
     const beganMs = clock.nowMs();
+    if (this.#isReady) return;
     await this.#node.start();
     let known = undefined as number | undefined;
-    while (!signal.aborted) {
+    while (!signal.aborted && !this.#isReady) {
       const peers = this.#node.peers().length, afterMs = Math.round(clock.nowMs() - beganMs);
       if (peers > 0 && this.ledger() !== undefined) {
         known ??= clock.nowMs();
-        if (peers >= connections || clock.nowMs() - known >= FURTHER_PEERS_MS) return;
+        this.#isReady = peers >= connections || clock.nowMs() - known >= FURTHER_PEERS_MS;
+        if (this.#isReady) return;
       } else if (clock.nowMs() - beganMs >= readyMs) {
         if (peers > 0) throw new OverlayError({ code: "no_ledger", afterMs, peers });
         throw new OverlayError({ code: "no_peer", afterMs, tried: this.#tried, reason: this.#failure ?? "no answer" });
@@ -361,12 +364,9 @@ export class DirectBackend implements SurveyBackend {
 
   #watchPeers(): void {
     const isAlone = this.#node.peers().length === 0;
-    if (isAlone === this.#alone) return;
+    if (!this.#isReady || isAlone === this.#alone) return;
     this.#alone = isAlone;
-    // The first connection is no news.
-    if (this.#tried > 0 && this.ledger() !== undefined) {
-      this.#tell(isAlone ? "all connections are lost; dialing again" : "connected again");
-    }
+    this.#tell(isAlone ? "all connections are lost; dialing again" : "connected again");
   }
 
   #tell(text: string): void {

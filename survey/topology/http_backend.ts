@@ -5,10 +5,11 @@
  * Source: stellar-core SurveyManager.cpp, CommandHandler.cpp; survey.md sections 9 and 10.
  */
 import { escapeRemoteText } from "../../overlay/base/bytes.ts";
-import { type Clock, sleep, type Timer } from "../../overlay/base/clock.ts";
-import { describeFailure, type Failure, OverlayError } from "../../overlay/base/errors.ts";
+import type { Clock, Timer } from "../../overlay/base/clock.ts";
+import { describeFailure, type Failure, isFailure, OverlayError } from "../../overlay/base/errors.ts";
 import { looksLikeNodeId } from "../../overlay/base/peer_address.ts";
 import { decodeNodeId } from "../../overlay/crypto/strkey.ts";
+import { COLLECTING_MAX_MS, REPORTING_MS } from "../../overlay/survey/survey_data.ts";
 import type { CoreHttp } from "../core_http/core_http.ts";
 import type { CoreInfo } from "../core_http/documents.ts";
 import type {
@@ -22,6 +23,7 @@ import type {
   UnsentPage,
 } from "./backend.ts";
 import { HttpPages } from "./http_pages.ts";
+import { pause } from "./pause.ts";
 import type { SurveyResult } from "./survey_result.ts";
 import type { SurveyedNode } from "./types.ts";
 
@@ -38,9 +40,6 @@ export interface HttpBackendOptions {
   /** To bear with a node that does not answer, once the survey is under way. */
   patienceMs?: number;
 }
-
-/** Source: stellar-core SurveyDataManager.cpp COLLECTING_PHASE_MAX_DURATION, REPORTING_PHASE_MAX_DURATION. */
-const COLLECTING_MAX_MS = 30 * 60_000, REPORTING_MAX_MS = 3 * 3600_000;
 
 /** A survey that began this long before the node did was lost with the process before; clocks and dials take some time. */
 const RESTART_MARGIN_MS = 10_000;
@@ -129,10 +128,18 @@ export class HttpBackend implements SurveyBackend {
   }
 
   /**
-   * Resolves when the node is in sync. Rejects with `core_not_ready` when it is not after the time limit, with
+   * Resolves when the node is in sync, or when interrupted. Rejects with `core_not_ready` when it is not after the time limit, with
    * `network_mismatch`, or with what keeps it from being reached.
    */
   async ready(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#ready(signal);
+    } catch (error) {
+      if (!signal.aborted || !isFailure("local_close")(error)) throw error;
+    }
+  }
+
+  async #ready(signal: AbortSignal): Promise<void> {
     const untilMs = this.#clock.nowMs() + this.#options.readyMs;
     for (;;) {
       let state: string;
@@ -158,8 +165,8 @@ export class HttpBackend implements SurveyBackend {
     if (!isNodeId(you)) {
       throw new OverlayError({ code: "core_answer_invalid", url: this.#core.url, command: "scp", text: `you: ${you}` });
     }
+    if (this.#self !== you) this.#pages = new HttpPages(you);
     this.#self = you;
-    this.#pages = new HttpPages(you);
     this.#schedule();
   }
 
@@ -178,7 +185,9 @@ export class HttpBackend implements SurveyBackend {
     return this.#turn;
   }
 
+  /** Throws what keeps the survey from going on: nothing is sent after it. */
   roomInTurn(): number {
+    if (this.#fatal !== undefined) throw this.#fatal;
     return this.#pages.room;
   }
 
@@ -217,12 +226,15 @@ export class HttpBackend implements SurveyBackend {
         if (this.#fatal !== undefined) return { kind: "noSurvey", reason: reasonOf(this.#fatal) };
         const answer = await this.#core.stopSurveyCollecting(this.#call(signal));
         if (answer.kind === "exception") throw this.#refused("stopsurveycollecting", answer.text);
-        if (answer.kind === "none") return { kind: "noSurvey", reason: "the node says that it knows of no survey" };
+        if (answer.kind === "none") {
+          this.#fatal = this.#lost("it knows of no survey");
+          return { kind: "noSurvey", reason: reasonOf(this.#fatal) };
+        }
         this.#phase = "reporting";
         this.#reportingSinceMs = this.#clock.nowMs();
         return { kind: "stopped", told: info.authenticatedPeers };
       } catch (error) {
-        if (!isPassing(error) || this.#clock.nowMs() >= untilMs) throw error;
+        if (!(error instanceof OverlayError) || !isPassing(error) || this.#clock.nowMs() >= untilMs) throw error;
         this.#failing(error);
         await this.#pause(Math.min(5000, this.#options.batchMs), signal);
       }
@@ -238,7 +250,7 @@ export class HttpBackend implements SurveyBackend {
     }
     const endMs = survey.startedAtMs + COLLECTING_MAX_MS;
     const reportingAtMs = Math.min(survey.stoppedAtMs ?? endMs, endMs);
-    if (wallMs > reportingAtMs + REPORTING_MAX_MS) throw this.#lost("its reporting phase is over");
+    if (wallMs > reportingAtMs + REPORTING_MS) throw this.#lost("its reporting phase is over");
     this.#phase = survey.stoppedAtMs === undefined ? "collecting" : "reporting";
     this.#reportingSinceMs = this.#clock.nowMs() - Math.max(0, wallMs - reportingAtMs);
     this.#loopedBefore = true;
@@ -250,11 +262,11 @@ export class HttpBackend implements SurveyBackend {
 
   async ask(pages: readonly PlannedPage[], signal: AbortSignal): Promise<UnsentPage[]> {
     const unsent: UnsentPage[] = [];
+    if (this.#fatal !== undefined) throw this.#fatal;
     if (this.#phase !== "reporting") {
       // The node would erase its survey.
       throw new OverlayError({ code: "invalid_argument", argument: "ask", reason: "collecting has not ended" });
     }
-    if (this.#fatal !== undefined) throw this.#fatal;
     for (const [i, page] of pages.entries()) {
       if (this.#fatal !== undefined) throw this.#fatal;
       const refusal = this.#pages.refusal(page);
@@ -266,9 +278,13 @@ export class HttpBackend implements SurveyBackend {
         await this.#askOne(page, signal);
         this.#worked();
       } catch (error) {
-        if (!isPassing(error)) throw error;
-        this.#failing(error);
-        if (this.#fatal !== undefined) throw this.#fatal;
+        if (!(error instanceof OverlayError)) throw error;
+        const isInterrupted = signal.aborted && error.failure.code === "local_close";
+        if (!isInterrupted) {
+          if (!isPassing(error)) throw error;
+          this.#failing(error);
+          if (this.#fatal !== undefined) throw this.#fatal;
+        }
         const reason = describeFailure(error.failure);
         unsent.push(...pages.slice(i).map((page) => ({ page, reason })));
         break;
@@ -357,7 +373,7 @@ export class HttpBackend implements SurveyBackend {
     this.#looping = false;
     this.#loopedBefore = true;
     this.#pages.loopEnded();
-    if (this.#clock.nowMs() - this.#reportingSinceMs > REPORTING_MAX_MS - RESTART_MARGIN_MS) {
+    if (this.#clock.nowMs() - this.#reportingSinceMs > REPORTING_MS - RESTART_MARGIN_MS) {
       this.#fatal ??= this.#lost("its reporting phase is over");
       return;
     }
@@ -414,8 +430,9 @@ export class HttpBackend implements SurveyBackend {
       this.#worked();
     } catch (error) {
       if (!(error instanceof OverlayError)) throw error;
+      const { code } = error.failure;
       if (isPassing(error)) this.#failing(error);
-      else if (error.failure.code !== "local_close") this.#fatal ??= error;
+      else if (code !== "local_close") this.#fatal ??= error;
     }
     this.#pulse = undefined;
     this.#schedule();
@@ -455,7 +472,7 @@ export class HttpBackend implements SurveyBackend {
       surveyorId: undefined,
       nonce: undefined,
       heard: undefined,
-      overAtLatestMs: this.#clock.wallMs() + COLLECTING_MAX_MS + REPORTING_MAX_MS,
+      overAtLatestMs: this.#clock.wallMs() + COLLECTING_MAX_MS + REPORTING_MS,
     };
   }
 
@@ -473,12 +490,7 @@ export class HttpBackend implements SurveyBackend {
 
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     const both = this.#call(signal).signal;
-    if (!both.aborted) {
-      await Promise.race([
-        sleep(this.#clock, ms),
-        new Promise<void>((resolve) => both.addEventListener("abort", () => resolve(), { once: true })),
-      ]);
-    }
+    await pause(this.#clock, ms, both);
     if (both.aborted) throw new OverlayError({ code: "local_close", reason: "interrupted" });
   }
 }
@@ -493,7 +505,7 @@ function isNodeId(text: string): boolean {
   }
 }
 
-function isPassing(error: unknown): error is OverlayError {
+function isPassing(error: unknown): boolean {
   return error instanceof OverlayError && PASSING.has(error.failure.code);
 }
 

@@ -95,11 +95,10 @@ export class HttpPages {
     const bad = new Set(result.badResponseNodes ?? []);
     const answers: SurveyAnswer[] = [];
     for (const [nodeId, { page }] of this.#waiting) {
-      if (backlog.has(nodeId)) continue;
       const entry = result.topology?.get(nodeId);
       const node = entry === undefined || entry === null ? undefined : this.#part(page, entry);
       if (node !== undefined) answers.push({ page, kind: "page", node });
-      else if (bad.has(nodeId) && options.trustBad) {
+      else if (bad.has(nodeId) && options.trustBad && !backlog.has(nodeId)) {
         answers.push({ page, kind: "bad", reason: "the surveyor's stellar-core could not open or decode the answer" });
       } else continue;
       this.#waiting.delete(nodeId);

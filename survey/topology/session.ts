@@ -3,7 +3,7 @@
  * gone on with by another process, on another day, as long as the nodes remember it. Source: survey.md sections 1, 2 and 9.
  */
 import type { Clock, Timer } from "../../overlay/base/clock.ts";
-import { OverlayError } from "../../overlay/base/errors.ts";
+import { isFailure, OverlayError } from "../../overlay/base/errors.ts";
 import { COLLECTING_MAX_MS, REPORTING_MS } from "../../overlay/survey/survey_data.ts";
 import type { BackendNotice, OtherSurvey, RunningSurvey, SurveyAnswer, SurveyBackend } from "./backend.ts";
 import { pause } from "./pause.ts";
@@ -38,6 +38,8 @@ export interface SessionOptions {
   retry?: boolean;
   /** Another survey is active: waits for its end instead of giving up. */
   wait?: boolean;
+  /** START was not seen to be passed on: goes on all the same. */
+  force?: boolean;
   onProgress?: (progress: SessionProgress) => void;
   onNotice?: (notice: BackendNotice) => void;
   /** Told about every node whose state changed. */
@@ -131,6 +133,9 @@ export class SurveySession {
     const offNotice = backend.onNotice((notice) => onNotice?.(notice));
     try {
       return await this.#run(goal);
+    } catch (error) {
+      if (this.#options.signal.aborted && isFailure("local_close")(error)) return "interrupted";
+      throw error;
     } finally {
       beat?.cancel();
       offAnswer();
@@ -180,7 +185,7 @@ export class SurveySession {
   }
 
   async #start(): Promise<boolean> {
-    const { backend, clock, signal, wait, onNotice } = this.#options;
+    const { backend, clock, signal, wait, force, onNotice } = this.#options;
     const { nonce } = this.#survey;
     // A process that died here may have sent START or not. Sent once more, only nodes that did not have it take notice.
     const isAgain = this.#survey.startedAtMs !== undefined;
@@ -189,7 +194,9 @@ export class SurveySession {
       // Before it is sent: a survey of which nothing is stored is one that nobody can go on with.
       if (!isAgain) this.#change({ startedAtMs: clock.wallMs() });
       const outcome = await backend.start(nonce, signal);
-      if (outcome.kind === "started" || (isAgain && outcome.kind === "ignored")) {
+      // A stellar-core that has our survey from then says that one is active.
+      const isOurs = isAgain && (outcome.kind === "ignored" || backend.kind === "via");
+      if (outcome.kind === "started" || isOurs || (force && outcome.kind === "ignored")) {
         this.#change({ state: "collecting", passedOn: outcome.kind === "started" && outcome.passedOn });
         return true;
       }
@@ -214,7 +221,7 @@ export class SurveySession {
   async #attach(): Promise<void> {
     const { backend, clock, signal } = this.#options;
     const { startedAtMs, stoppedAtMs } = this.#survey;
-    const nodesStoppedAtMs = startedAtMs! + this.#phases.collectMs;
+    const nodesStoppedAtMs = (startedAtMs ?? 0) + this.#phases.collectMs;
     if (stoppedAtMs === undefined && clock.wallMs() >= nodesStoppedAtMs) {
       // Nobody sent STOP: the nodes went on by themselves.
       this.#change({ stoppedAtMs: nodesStoppedAtMs, state: "asking" });
@@ -256,6 +263,7 @@ export class SurveySession {
       if (signal.aborted) return await this.#pause("interrupted");
       if (clock.wallMs() >= this.overAtMs! - END_MARGIN_MS) return await this.#pause("timeUp");
       await this.#pump();
+      this.#takeOwn();
       const turn = backend.turn();
       if (turn !== undefined && this.#planner.isDone(turn)) break;
       this.#show("asking");
@@ -265,6 +273,15 @@ export class SurveySession {
     this.#change({ state: "done", endedAtMs: clock.wallMs() });
     this.#show("done");
     return "reached";
+  }
+
+  /** The surveyor's own data: at once in direct mode, with the first request through a stellar-core. */
+  #takeOwn(): void {
+    if (this.#survey.own !== undefined) return;
+    const own = this.#options.backend.own();
+    if (own === undefined) return;
+    this.#change({ own });
+    for (const { nodeId } of [...own.inboundPeers, ...own.outboundPeers]) this.#planner.add(nodeId, "peer");
   }
 
   /** Waits for what is being sent, and stores what is known. */
@@ -340,7 +357,8 @@ export class SurveySession {
 
   #running(): RunningSurvey {
     const { nonce, startedAtMs, stoppedAtMs } = this.#survey;
-    return { nonce, startedAtMs: startedAtMs!, stoppedAtMs };
+    // Of a survey that was begun elsewhere, it is known only since when it reports.
+    return { nonce, startedAtMs: startedAtMs ?? stoppedAtMs!, stoppedAtMs };
   }
 
   #change(change: Parameters<SurveyStore["change"]>[1]): void {
@@ -387,8 +405,8 @@ export function overAtMs(
   { startedAtMs, stoppedAtMs }: Pick<StoredSurvey, "startedAtMs" | "stoppedAtMs">,
   phases: { collectMs: number; reportMs: number } = { collectMs: COLLECTING_MAX_MS, reportMs: REPORTING_MS },
 ): number | undefined {
-  if (startedAtMs === undefined) return undefined;
-  return (stoppedAtMs ?? startedAtMs + phases.collectMs) + phases.reportMs;
+  if (stoppedAtMs !== undefined) return stoppedAtMs + phases.reportMs;
+  return startedAtMs === undefined ? undefined : startedAtMs + phases.collectMs + phases.reportMs;
 }
 
 function activeFailure({ surveyorId, nonce, overAtLatestMs }: OtherSurvey) {

@@ -149,6 +149,16 @@ export class SurveyStore {
     });
   }
 
+  /** Adds node ids to those that are asked beside the found ones. */
+  addNodes(id: number, nodeIds: readonly string[]): void {
+    this.#db.transaction(() => {
+      const options = this.get(id)?.options;
+      if (options === undefined) throw new OverlayError({ code: "survey_unknown", which: String(id) });
+      const nodes = [...new Set([...options.nodes, ...nodeIds])];
+      this.#run("UPDATE survey SET options = ? WHERE id = ?", JSON.stringify({ ...options, nodes }), id);
+    });
+  }
+
   /** Stores what is known of nodes now; those not seen before go to the end. */
   putNodes(id: number, nodes: readonly (PlannedNode & { late?: boolean })[]): void {
     if (nodes.length === 0) return;
