@@ -6,6 +6,7 @@ export { crawl, type CrawlOptions, type CrawlProgress, type CrawlReport, storeSi
 export { type CrawlDocument, crawlDocument, type CrawlSummary, viewOf } from "./crawl/report.ts";
 export type { CrawlVisit } from "./crawl/visit_record.ts";
 export { planTwin } from "./twin/plan.ts";
+export { type SurveyTruth, surveyTruth } from "./twin/survey_truth.ts";
 export { twinTruth } from "./twin/truth.ts";
 export { Twin } from "./twin/twin.ts";
 export { anonymize, type AnonymizeOptions } from "./topology/anonymize.ts";

@@ -20,6 +20,7 @@ export interface SimulateFlags {
   json?: boolean;
   /** Node ids, `G...`. */
   surveyorKey?: string[];
+  dials?: number;
   hubs?: number;
   late?: number;
   optOut?: number;
@@ -50,6 +51,11 @@ export function addSimulate(program: Command, start: Start): void {
     .option("--ledger-ms <ms>", "time between two ledgers", wholeNumber(50, 3_600_000), 5000)
     .option("--validators <n>", "nodes that sign SCP statements; 0: a network without traffic", wholeNumber(0, 200))
     .option("--duration <time>", "end after this long (default: run until Ctrl-C)", duration)
+    .option(
+      "--dials <n>",
+      "connections each node makes; in a ring one (default: 2, above 500 nodes 1)",
+      wholeNumber(1, 20),
+    )
     .option("--hubs <n>", "nodes with 60 connections: their lists take several pages of a survey", wholeNumber(0, 1000))
     .option(
       "--surveyor-key <node id>",
@@ -108,12 +114,22 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
     if (port + 2 * nodes > 65535) throw new UsageError(`--port ${port}: ${nodes} nodes need as many ports`);
     io.err("note: this machine has no address 127.0.0.2; all nodes are on 127.0.0.1, each with a port of its own\n");
   }
-  const { surveyorKey: surveyorKeys, hubs, late, optOut, restarting, lagging } = flags;
+  const { surveyorKey: surveyorKeys, dials, hubs, late, optOut, restarting, lagging } = flags;
   if (surveyorKeys === undefined && (late ?? optOut ?? restarting ?? lagging) !== undefined) {
     throw new UsageError("--late, --opt-out, --restarting and --lagging are about surveys: give a --surveyor-key too");
   }
   const survey = surveyorKeys && { surveyorKeys, late, optOut, restarting, lagging };
-  const plan = planTwin({ nodes, seed: flags.seed, topology, validators: flags.validators, hosts, port, hubs, survey });
+  const plan = planTwin({
+    nodes,
+    seed: flags.seed,
+    topology,
+    validators: flags.validators,
+    hosts,
+    port,
+    dials,
+    hubs,
+    survey,
+  });
 
   if (flags.truth !== undefined) {
     const file = openOutFile(flags.truth, { live: false });

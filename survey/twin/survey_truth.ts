@@ -12,8 +12,8 @@ import { nodeIdOf } from "./truth.ts";
 
 /**
  * What becomes of a node. `answers`: it saw START, and requests reach it. `silent`: a node that answers names it, but it permits
- * nobody, is too far behind, or has restarted. `unseen`: no node that answers names it, for all its peers are as those.
- * `late`: it joined after START, so nobody names it.
+ * nobody, or is too far behind. `late`: it joined after START, so it has no peer from START to STOP and nobody names it.
+ * `unseen`: nobody names it for another reason: it restarted, or only such nodes are its peers.
  */
 export type SurveyTruthState = "answers" | "silent" | "unseen" | "late";
 

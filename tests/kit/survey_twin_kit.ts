@@ -7,7 +7,7 @@ import { encodeNodeId } from "../../overlay/crypto/strkey.ts";
 import { MAX_REQUESTS_PER_LEDGER } from "../../overlay/survey/message_limiter.ts";
 import { DirectBackend } from "../../survey/topology/direct_backend.ts";
 import { linksOf } from "../../survey/topology/links.ts";
-import { type SessionGoal, type SessionOptions, SurveySession } from "../../survey/topology/session.ts";
+import { type SessionOptions, SurveySession } from "../../survey/topology/session.ts";
 import { type StoredNode, SurveyStore } from "../../survey/topology/survey_store.ts";
 import { emptyDocument, type SurveyedNode } from "../../survey/topology/types.ts";
 import { endpointOf, type TwinPlan } from "../../survey/twin/node_plan.ts";
@@ -138,12 +138,12 @@ export class SurveyTwinWorld implements AsyncDisposable {
 
   /** A whole survey from START to its end; its id. */
   async survey(
-    options: { nodes?: string[]; connections?: readonly number[]; goal?: SessionGoal } = {},
+    options: { nodes?: string[]; connections?: readonly number[]; session?: Partial<SessionOptions> } = {},
   ): Promise<{ id: number; session: SurveySession }> {
     const id = this.create(options);
     const backend = await this.backend(id, options.connections);
-    const session = this.session(id, backend);
-    assert.equal(await this.world.clock.run(session.run(options.goal ?? "done")), "reached");
+    const session = this.session(id, backend, options.session);
+    assert.equal(await this.world.clock.run(session.run("done")), "reached");
     await this.close(backend);
     return { id, session };
   }
