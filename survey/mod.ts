@@ -6,6 +6,7 @@ export { crawl, type CrawlOptions, type CrawlProgress, type CrawlReport, storeSi
 export { type CrawlDocument, crawlDocument, type CrawlSummary, viewOf } from "./crawl/report.ts";
 export type { CrawlVisit } from "./crawl/visit_record.ts";
 export { planTwin } from "./twin/plan.ts";
+export { type SurveyTruth, surveyTruth } from "./twin/survey_truth.ts";
 export { twinTruth } from "./twin/truth.ts";
 export { Twin } from "./twin/twin.ts";
 export { anonymize, type AnonymizeOptions } from "./topology/anonymize.ts";
@@ -20,6 +21,10 @@ export {
 } from "./topology/formats.ts";
 export { type Disagreement, type Link, type LinkReport, linksOf } from "./topology/links.ts";
 export { mergePage } from "./topology/merge.ts";
+export { CoreHttp, type CoreHttpOptions } from "./core_http/core_http.ts";
+export { type CoreUrl, parseCoreUrl } from "./core_http/core_url.ts";
+export type { CoreInfo, CorePeer, CorePeers } from "./core_http/documents.ts";
+export type { SurveyResult } from "./topology/survey_result.ts";
 export type { AskState, NodeData, PeerData, SurveyDocument, SurveyedNode } from "./topology/types.ts";
 export { surveyGraph } from "./topology/graph.ts";
 export { organizationsOfAttributes, parseOrganizations } from "./topology/organizations.ts";

@@ -60,7 +60,7 @@ test("layers: no import points up, and equal layers do not see each other", () =
 test("doors: sockets, SQLite, the wall clock, randomness and the process are reached through their one file", () => {
   const doors: [pattern: RegExp, allowed: RegExp, what: string][] = [
     [/from "node:(net|dns)"/, /^overlay\/transport\/tcp\.ts$/, "sockets"],
-    [/from "node:https?"/, /^cli\/http_door\.ts$/, "HTTP"],
+    [/from "node:https?"/, /^(cli\/http_door|survey\/core_http\/http_get)\.ts$/, "HTTP"],
     [/(bun|node):sqlite/, /^overlay\/db\/database\.ts$/, "SQLite"],
     [/Date\.now\(\)|performance\.now\(\)|setTimeout\(|setInterval\(/, /^overlay\/base\/clock\.ts$/, "time"],
     [/Math\.random\(|randomBytes|randomFillSync/, /^overlay\/base\/random\.ts$/, "randomness"],

@@ -52,6 +52,18 @@ export type Failure =
   | { code: "idle_timeout"; afterMs: number }
   | { code: "straggling"; afterMs: number }
   | { code: "local_close"; reason: string }
+  // A stellar-core's HTTP endpoint; `url` is what the user named, `command` the command's name
+  | { code: "core_unreachable"; url: string; reason: string }
+  | { code: "core_timeout"; url: string; command: string; afterMs: number }
+  | { code: "core_connection_lost"; url: string; command: string; reason: string }
+  | { code: "core_answer_too_large"; url: string; command: string; limitBytes: number }
+  | { code: "core_http_status"; url: string; command: string; status: number }
+  | { code: "core_unknown_command"; url: string; command: string }
+  | { code: "core_exception"; url: string; command: string; text: string }
+  | { code: "core_answer_invalid"; url: string; command: string; text: string }
+  | { code: "core_not_ready"; url: string; text: string; waitedMs: number }
+  | { code: "core_survey_lost"; url: string; reason: string }
+  | { code: "not_stellar_core"; url: string; looksLike: "html" | "json" | "another protocol" | "something else" }
   // Storage, configuration and use of the tool
   | { code: "db_newer_schema"; path: string; found: number; supported: number }
   | { code: "db_failed"; path: string; reason: string }
@@ -63,6 +75,16 @@ export type Failure =
   | { code: "no_seeds"; network: string }
   | { code: "nothing_to_resume"; network: string }
   | { code: "run_in_progress"; run: number; sinceMs: number }
+  // A survey. Instants are ISO 8601 text.
+  | { code: "no_peer"; afterMs: number; tried: number; reason: string }
+  | { code: "no_ledger"; afterMs: number; peers: number }
+  | { code: "survey_active"; surveyorId: string | null; nonce: number | null; overAtLatest: string }
+  | { code: "survey_ignored"; nonce: number; told: number; watched: number; waitedMs: number }
+  | { code: "survey_no_answer"; nonce: number; asked: number; passedOn: boolean }
+  | { code: "survey_over"; nonce: number; overAt: string }
+  | { code: "survey_unknown"; which: string }
+  | { code: "survey_in_progress"; nonce: number; sinceMs: number }
+  | { code: "survey_not_ours"; nonce: number; surveyorId: string; ours: string }
   | { code: "port_in_use"; address: string }
   | { code: "subscriber_too_slow"; waitedMs: number; held: number }
   | { code: "listen_failed"; address: string; reason: string }
@@ -120,6 +142,17 @@ const FACTS: Table<string> = {
   idle_timeout: (f) => `nothing read or written for ${f.afterMs} ms`,
   straggling: (f) => `the peer did not take our data for ${f.afterMs} ms`,
   local_close: (f) => f.reason,
+  core_unreachable: (f) => `no connection to ${f.url} (${f.reason})`,
+  core_timeout: (f) => `${f.url} did not answer ${f.command} within ${f.afterMs} ms`,
+  core_connection_lost: (f) => `${f.url} ended the connection without a whole answer to ${f.command} (${f.reason})`,
+  core_answer_too_large: (f) => `the answer of ${f.url} to ${f.command} is longer than ${f.limitBytes} bytes`,
+  core_http_status: (f) => `${f.url} answered ${f.command} with HTTP status ${f.status}`,
+  core_unknown_command: (f) => `the stellar-core at ${f.url} does not know ${f.command}`,
+  core_exception: (f) => `the stellar-core at ${f.url} refused ${f.command}`,
+  core_answer_invalid: (f) => `the answer of ${f.url} to ${f.command} is none that stellar-core gives`,
+  core_not_ready: (f) => `the stellar-core at ${f.url} was not in sync within ${f.waitedMs} ms`,
+  core_survey_lost: (f) => `the stellar-core at ${f.url} has no survey to go on with: ${f.reason}`,
+  not_stellar_core: (f) => `${f.url} is not the HTTP endpoint of a stellar-core: it answers with ${f.looksLike}`,
   db_newer_schema: (f) => `${f.path} has schema ${f.found}; this version reads up to ${f.supported}`,
   db_failed: (f) => `database ${f.path}: ${f.reason}`,
   config_invalid: (f) => `${f.path}: ${f.reason}`,
@@ -130,12 +163,29 @@ const FACTS: Table<string> = {
   no_seeds: (f) => `no usable seed address for network ${f.network}`,
   nothing_to_resume: (f) => `no interrupted crawl of network ${f.network} in the database`,
   run_in_progress: (f) => `run ${f.run} is still going: another process stored something ${f.sinceMs} ms ago`,
+  no_peer: (f) => `no connection after ${f.afterMs} ms, ${f.tried} addresses tried: ${f.reason}`,
+  no_ledger: (f) => `${f.peers} peers, and none of them told the network's ledger in ${f.afterMs} ms`,
+  survey_active: (f) =>
+    `another survey is active${f.surveyorId === null ? "" : `, of ${f.surveyorId}`}${
+      f.nonce === null ? "" : `, nonce ${f.nonce}`
+    }; it is over at ${f.overAtLatest} at the latest`,
+  survey_ignored: (f) =>
+    `nobody passed on the START of survey ${f.nonce}: sent to ${f.told} peers, not seen on ${f.watched} other connections in ${f.waitedMs} ms`,
+  survey_no_answer: (f) =>
+    `none of ${f.asked} nodes answered survey ${f.nonce}${f.passedOn ? ", though its START was passed on" : ""}`,
+  survey_over: (f) => `the reporting phase of survey ${f.nonce} was over at ${f.overAt}`,
+  survey_unknown: (f) => `no survey in the database: ${f.which}`,
+  survey_in_progress: (f) =>
+    `survey ${f.nonce} is driven by another process, which stored something ${f.sinceMs} ms ago`,
+  survey_not_ours: (f) => `survey ${f.nonce} belongs to ${f.surveyorId}, and we are ${f.ours}`,
   port_in_use: (f) => `${f.address} is already in use`,
   subscriber_too_slow: (f) => `peers waited ${f.waitedMs} ms for a subscriber to take ${f.held} messages`,
   listen_failed: (f) => `cannot listen on ${f.address} (${f.reason})`,
   survey_file_invalid: (f) => `${f.path}${f.at === "" ? "" : ` at ${f.at}`}: ${f.reason}`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
+
+const CHECK_HTTP_PORT = "check host and port (stellar-core's HTTP_PORT, 11626 by default)";
 
 const CHECK_PORT = "check host and port (stellar-core's PEER_PORT, 11625 by default)";
 
@@ -197,6 +247,36 @@ const HINTS: Table<string> = {
   idle_timeout: () => "the node or the way to it hangs; try again later",
   straggling: () => "the peer or the line is too slow for the traffic",
   local_close: () => "",
+  core_unreachable: (f) =>
+    f.reason === "ENOTFOUND" || f.reason.startsWith("EAI_")
+      ? "the name does not resolve: check the spelling, or give the IP address"
+      : `${CHECK_HTTP_PORT}, and that the node runs. It listens on 127.0.0.1 only, unless PUBLIC_HTTP_PORT = true: ` +
+        "from another machine use a tunnel, ssh -L 11626:127.0.0.1:11626 HOST, and http://127.0.0.1:11626",
+  core_timeout: () =>
+    "the node answers between its other work: it may be busy (catching up, closing a ledger), or a firewall is in between. " +
+    "Whether it carried the command out is not known; raise --timeout or try again",
+  core_connection_lost: () =>
+    `the node may be stopping. ${CHECK_HTTP_PORT}: 11625, the peers' port, ends like this too, and so does http against https`,
+  core_answer_too_large: () => `${CHECK_HTTP_PORT}; a stellar-core's answer to this command is never that long`,
+  core_http_status: (f) =>
+    f.status >= 300 && f.status < 400
+      ? "redirects are not followed: name the address it leads to"
+      : f.status === 401 || f.status === 403
+      ? "a proxy in front of the node wants to know who asks: use the node's own address, or a tunnel to it"
+      : f.status === 502 || f.status === 503 || f.status === 504
+      ? "a proxy in front of the node does not reach it: is the node running?"
+      : `a proxy in front, or another program: ${CHECK_HTTP_PORT}. HTTP_QUERY_PORT is another endpoint`,
+  core_unknown_command: () =>
+    "time-sliced surveys came with stellar-core 21.1; a node with RUN_STANDALONE = true has no overlay commands",
+  core_exception: () => "the text is the node's own; its log says more",
+  core_answer_invalid: () =>
+    `${CHECK_HTTP_PORT}; a proxy in front may alter answers, or this release says it otherwise`,
+  core_not_ready: () =>
+    "a survey carries the node's ledger number, and others ignore what is more than 6 ledgers off: wait until info says Synced!",
+  core_survey_lost: () =>
+    "a node keeps a survey in memory: a restart, or the end of the reporting phase, 3 hours after collecting, erases it. " +
+    "What was collected so far is kept here",
+  not_stellar_core: () => `${CHECK_HTTP_PORT}; horizon, stellar-rpc and HTTP_QUERY_PORT are other endpoints`,
   db_newer_schema: () => "update stellar-overlay, or choose another file with --db",
   db_failed: () => "check the disk and the permissions, or choose another file with --db",
   config_invalid: () =>
@@ -210,6 +290,23 @@ const HINTS: Table<string> = {
   nothing_to_resume: () => "start one without --resume; `--db` chooses another database",
   run_in_progress: () =>
     "wait for it or stop it with Ctrl-C; a run whose process died can be resumed after ten seconds",
+  no_peer: () => "try one of them with: connect HOST:PORT; a full node refuses new callers: give others, or more",
+  no_ledger: () => "the peers may be out of sync or alone: look with: crawl --listen 10, or give other targets",
+  survey_active: () => "wait for its end with --wait; nothing cancels a survey",
+  survey_ignored: () =>
+    "either the nodes do not permit us, or an earlier survey still blocks them. A node permits the keys in its SURVEYOR_KEYS, " +
+    "and without that list the nodes of its transitive quorum; with a list exactly those keys, validators included. Put our " +
+    "node id there, or drive a validator that is permitted with --via",
+  survey_no_answer: (f) =>
+    f.passedOn
+      ? "they may have started after START, or lag more than 6 ledgers: go on later with: survey collect"
+      : "by design nothing comes back without permission: put our node id into SURVEYOR_KEYS of the nodes, or use --via a permitted " +
+        "validator; several targets (or --connections) show at START whether it is passed on",
+  survey_over: () => "nodes have forgotten it; begin a new one with: survey run",
+  survey_unknown: () => "see all with: survey status; another file is chosen with --db",
+  survey_in_progress: () =>
+    "wait for it, or stop it with Ctrl-C; it can be taken over ten seconds after its process died",
+  survey_not_ours: () => "use the secret that began it (--seed-file, STELLAR_OVERLAY_SEED), or the node of its --via",
   port_in_use: () => "choose another port, or stop what listens there",
   subscriber_too_slow: () =>
     "take messages faster, ask for fewer types, raise guardedLimit, or accept losses with whenFull: 'drop'",

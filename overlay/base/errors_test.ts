@@ -13,6 +13,7 @@ import {
 type Samples = { [C in FailureCode]: Extract<Failure, { code: C }>[] };
 
 const address = "192.0.2.1:11625";
+const url = "http://192.0.2.1:11626";
 const text = "REMOTE \x1b[2J";
 /** At least one of every code: the compiler knows when one is missing. */
 const SAMPLES: Samples = {
@@ -87,6 +88,22 @@ const SAMPLES: Samples = {
   nothing_to_resume: [{ code: "nothing_to_resume", network: "pubnet" }],
   run_in_progress: [{ code: "run_in_progress", run: 3, sinceMs: 400 }],
   port_in_use: [{ code: "port_in_use", address }],
+  core_unreachable: ["ECONNREFUSED", "ENOTFOUND"].map((reason) => ({ code: "core_unreachable", url, reason })),
+  core_timeout: [{ code: "core_timeout", url, command: "info", afterMs: 5000 }],
+  core_connection_lost: [{ code: "core_connection_lost", url, command: "info", reason: "ECONNRESET" }],
+  core_answer_too_large: [{ code: "core_answer_too_large", url, command: "info", limitBytes: 65_536 }],
+  core_http_status: [302, 401, 404, 500, 502].map((status) => ({
+    code: "core_http_status",
+    url,
+    command: "info",
+    status,
+  })),
+  core_unknown_command: [{ code: "core_unknown_command", url, command: "getsurveyresult" }],
+  core_exception: [{ code: "core_exception", url, command: "surveytopologytimesliced", text }],
+  core_answer_invalid: [{ code: "core_answer_invalid", url, command: "getsurveyresult", text }],
+  core_not_ready: [{ code: "core_not_ready", url, text, waitedMs: 60_000 }],
+  core_survey_lost: [{ code: "core_survey_lost", url, reason: "the node was restarted" }],
+  not_stellar_core: [{ code: "not_stellar_core", url, looksLike: "html" }],
   subscriber_too_slow: [{ code: "subscriber_too_slow", waitedMs: 20_000, held: 200 }],
   survey_file_invalid: [
     { code: "survey_file_invalid", path: "survey.json", at: "nodes[0].state", reason: "needs a text" },
@@ -112,7 +129,20 @@ test("every code states its facts and a next step, in one line and without remot
 test("facts hold the numbers and names of the failure", () => {
   for (const failure of Object.values(SAMPLES).flat()) {
     const facts = describeFailure(failure);
-    for (const key of ["address", "host", "path", "remoteMin", "oursMax", "limit", "length", "expected"] as const) {
+    for (
+      const key of [
+        "address",
+        "host",
+        "url",
+        "command",
+        "path",
+        "remoteMin",
+        "oursMax",
+        "limit",
+        "length",
+        "expected",
+      ] as const
+    ) {
       if (key in failure) {
         const value = String((failure as unknown as Record<string, unknown>)[key]);
         assert.ok(value === "undefined" || facts.includes(value), `${failure.code} lacks ${key}`);

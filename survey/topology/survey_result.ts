@@ -14,7 +14,10 @@ export interface SurveyResult {
   backlog: string[] | null;
   /** Nodes whose answer could not be opened; null for none. */
   badResponseNodes: string[] | null;
-  /** By node id; null for a node that was asked and has not answered. Absent before the first survey. */
+  /**
+   * By node id; null for a node that was asked and has not answered, which stellar-core prints as null the first time and as
+   * an empty object when the node is asked again. Absent before the first survey.
+   */
   topology?: Map<string, SurveyedNode | null>;
 }
 
@@ -55,7 +58,8 @@ export function readSurveyResult(file: Field): SurveyResult {
     result.topology = new Map();
     for (const [id, field] of topology.object()) {
       new Field(id, field.path, field.at).nodeId();
-      result.topology.set(id, field.value === null ? null : readNode(id, field));
+      const isEmpty = field.value === null || field.object().size === 0;
+      result.topology.set(id, isEmpty ? null : readNode(id, field));
     }
   }
   return result;
