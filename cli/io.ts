@@ -55,10 +55,7 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
       for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
       return Buffer.concat(chunks).toString("utf8");
     },
-    prompt: (question, options) => {
-      write(2, question);
-      return readLine(options, (text) => write(2, text));
-    },
+    prompt: (question, options) => readLine(question, options, (text) => write(2, text)),
     outIsTerminal: process.stdout.isTTY === true,
     errIsTerminal: process.stderr.isTTY === true,
     inIsTerminal: process.stdin.isTTY === true,
@@ -146,8 +143,9 @@ const MAX_LINE = 4096;
 
 /** A line from the terminal of stdin, without echo when hidden: then keys arrive one by one, and Ctrl-C is a key too. */
 function readLine(
+  question: string,
   { hidden, signal }: { hidden: boolean; signal: AbortSignal },
-  echo: (text: string) => void,
+  show: (text: string) => void,
 ): Promise<string | undefined> {
   const { stdin } = process;
   return new Promise((resolve) => {
@@ -158,7 +156,7 @@ function readLine(
       stdin.removeListener("data", take);
       stdin.removeListener("end", end);
       signal.removeEventListener("abort", end);
-      if (hidden || result === undefined) echo("\n");
+      if (hidden || result === undefined) show("\n");
       resolve(result);
     };
     const end = () => done(undefined);
@@ -172,7 +170,9 @@ function readLine(
       }
     };
     if (signal.aborted) return end();
+    // Before the question: who answers at once must not be echoed.
     if (hidden) stdin.setRawMode?.(true);
+    show(question);
     stdin.setEncoding("utf8");
     stdin.on("data", take);
     stdin.on("end", end);

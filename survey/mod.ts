@@ -26,3 +26,7 @@ export { type CoreUrl, parseCoreUrl } from "./core_http/core_url.ts";
 export type { CoreInfo, CorePeer, CorePeers } from "./core_http/documents.ts";
 export type { SurveyResult } from "./topology/survey_result.ts";
 export type { AskState, NodeData, PeerData, SurveyDocument, SurveyedNode } from "./topology/types.ts";
+export { surveyGraph } from "./topology/graph.ts";
+export { organizationsOfAttributes, parseOrganizations } from "./topology/organizations.ts";
+export { type ReportOptions, surveyReport } from "./topology/report.ts";
+export type { SurveyReport } from "./topology/report_types.ts";

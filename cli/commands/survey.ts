@@ -78,6 +78,11 @@ Examples:
         .option("--nodes <file>", "ask these node ids too, one per line, beside those that are found")
         .option("-y, --yes", "do not ask before a survey of a public network")
         .option("--wait", "when another survey is active: wait for its end, which may take hours")
+        .option(
+          "--watch <time>",
+          "how long START is given to come back from each peer it is tried with (default: 6s)",
+          duration,
+        )
         .option("--force", "go on though nobody was seen to pass START on"),
     );
   const goOn = (name: string, description: string, targets = "[targets...]") =>

@@ -8,7 +8,7 @@ import { type SessionEnd, type SessionGoal, SurveySession } from "../../survey/t
 import { documentOfStored } from "../../survey/topology/stored_document.ts";
 import type { StoredSurvey, SurveyStore } from "../../survey/topology/survey_store.ts";
 import { type CliContext, EXIT, type ExitCode } from "../context.ts";
-import { errorText } from "../errors.ts";
+import { errorText, hintLine } from "../errors.ts";
 import { openOutFile } from "../io.ts";
 import { isGone, ownerOf } from "../owner.ts";
 import { goOnWith, nodeLine, renderSurvey, renderSurveyJson, surveyLine } from "../render/survey.ts";
@@ -78,13 +78,17 @@ export async function drive(run: Drive, ctx: CliContext): Promise<ExitCode> {
       lines.close();
     }
   } finally {
+    // What a backend leaves behind is told too.
+    backend.onNotice(({ text, hint }) => ctx.io.err(`${text}\n${hint === undefined ? "" : hintLine(hint)}`));
     await backend.close();
   }
   try {
     return finish(run, end, failure, ctx);
   } finally {
-    // Last: files and results belong to this process too.
-    store.release(survey.id, owner);
+    // Last: files and results belong to this process too. What never began leaves no trace.
+    const left = store.get(survey.id);
+    if (left?.state === "starting" && left.startedAtMs === undefined) store.remove(survey.id);
+    else store.release(survey.id, owner);
   }
 }
 

@@ -8,6 +8,7 @@ import { OverlayError } from "../../overlay/base/errors.ts";
 import { type Network, networkLabel, resolveNetwork } from "../../overlay/base/networks.ts";
 import type { PeerAddress } from "../../overlay/base/peer_address.ts";
 import { decodeNodeId } from "../../overlay/crypto/strkey.ts";
+import type { CoreHttp } from "../../survey/core_http/core_http.ts";
 import type { SurveyBackend } from "../../survey/topology/backend.ts";
 import { SurveyStore } from "../../survey/topology/survey_store.ts";
 import type { CliContext } from "../context.ts";
@@ -25,6 +26,8 @@ export interface WhereFlags {
   connections?: number;
   allowPrivate?: boolean;
   timeout?: number;
+  /** How long START is given to come back, ms. */
+  watch?: number;
 }
 
 /** Connections wanted unless told, and at most when as many targets are given. */
@@ -72,10 +75,17 @@ export async function networkOfFlags(flags: Pick<WhereFlags, "network" | "config
 }
 
 async function networkOfNode(url: string, ctx: CliContext): Promise<Network> {
-  const { CoreHttp } = await import("../../survey/core_http/core_http.ts");
-  const { parseCoreUrl } = await import("../../survey/core_http/core_url.ts");
-  const core = new CoreHttp(parseCoreUrl(url, "--via"), { clock: ctx.clock });
+  const core = await openCoreHttp(url, ctx);
   return resolveNetwork((await core.info({ signal: ctx.signal })).network);
+}
+
+/** The stellar-core of --via. @throws OverlayError `invalid_argument` */
+async function openCoreHttp(url: string, ctx: CliContext): Promise<CoreHttp> {
+  const [{ CoreHttp }, { parseCoreUrl }] = await Promise.all([
+    import("../../survey/core_http/core_http.ts"),
+    import("../../survey/core_http/core_url.ts"),
+  ]);
+  return new CoreHttp(parseCoreUrl(url, "--via"), { clock: ctx.clock, get: ctx.httpGet });
 }
 
 /** Opens the network's database. */
@@ -118,12 +128,8 @@ export async function openBackend(
 ): Promise<SurveyBackend | undefined> {
   const { network } = where;
   if (flags.via !== undefined) {
-    const [{ CoreHttp }, { parseCoreUrl }, { HttpBackend }] = await Promise.all([
-      import("../../survey/core_http/core_http.ts"),
-      import("../../survey/core_http/core_url.ts"),
-      import("../../survey/topology/http_backend.ts"),
-    ]);
-    const core = new CoreHttp(parseCoreUrl(flags.via, "--via"), { clock: ctx.clock });
+    const core = await openCoreHttp(flags.via, ctx);
+    const { HttpBackend } = await import("../../survey/topology/http_backend.ts");
     return new HttpBackend({ core, clock: ctx.clock, network: network.passphrase, ...readyIn(flags) });
   }
   const addresses = addressesOf(where);
@@ -148,6 +154,7 @@ export async function openBackend(
     seed,
     nonce,
     ...readyIn(flags),
+    ...(flags.watch === undefined ? {} : { watchMs: flags.watch }),
     connections: flags.connections ?? Math.min(MAX_CONNECTIONS, Math.max(CONNECTIONS, addresses.length)),
   });
 }

@@ -72,8 +72,8 @@ export async function graphFigures(graph: SimpleGraph): Promise<GraphFigures> {
     density: order < 2 ? 0 : 2 * edges.length / (order * (order - 1)),
     components,
     largest: {
-      diameter: Math.max(0, ...eccentricities),
-      radius: eccentricities.length === 0 ? 0 : Math.min(...eccentricities),
+      diameter: eccentricities.reduce((most, hops) => Math.max(most, hops), 0),
+      radius: eccentricities.length === 0 ? 0 : eccentricities.reduce((least, hops) => Math.min(least, hops), Infinity),
       averageShortestPath: inLargest.length < 2 ? 0 : sum / (inLargest.length * (inLargest.length - 1)),
     },
     distances: paths.distances,

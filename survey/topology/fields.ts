@@ -5,11 +5,14 @@ import { decodeNodeId } from "../../overlay/crypto/strkey.ts";
 import type { Json } from "./json_text.ts";
 import { type Attribute, NODE_NUMBERS, type NodeData, PEER_COUNTERS, type PeerData } from "./types.ts";
 
+/** A quorum set has at most four levels; nothing sensible comes near. */
+const MAX_ATTRIBUTE_DEPTH = 50;
 const MAX_UINT64 = 0xffffffffffffffffn;
 
-/** A `survey_file_invalid` for a place in a file. */
+/** A `survey_file_invalid` for a place in a file. A place named with something very long of the file is cut short. */
 export function invalid(path: string, at: string, reason: string, cause?: unknown): OverlayError {
-  return new OverlayError({ code: "survey_file_invalid", path, at, reason }, { cause });
+  const place = at.length > 200 ? `${at.slice(0, 200)}...` : at;
+  return new OverlayError({ code: "survey_file_invalid", path, at: place, reason }, { cause });
 }
 
 /** A value of a file, with its place. All methods throw OverlayError `survey_file_invalid` when the value is another. */
@@ -99,7 +102,9 @@ export class Field {
   /** A value that is none of the survey's. A whole number that a double cannot hold exactly is kept as text. */
   attribute(): Attribute {
     if (this.value === null) throw this.fail("needs a value");
-    return foreign(this.value) as Attribute;
+    const value = foreign(this.value, MAX_ATTRIBUTE_DEPTH);
+    if (value === undefined) throw this.fail(`is nested deeper than ${MAX_ATTRIBUTE_DEPTH} levels`);
+    return value as Attribute;
   }
 
   oneOf<T extends string>(names: readonly T[]): T {
@@ -109,11 +114,14 @@ export class Field {
   }
 }
 
-function foreign(value: Json): Attribute | null {
+/** Undefined when it is nested deeper than `levels`. */
+function foreign(value: Json, levels: number): Attribute | null | undefined {
   if (typeof value === "bigint") return String(Number(value)) === String(value) ? Number(value) : String(value);
   if (value === null || typeof value !== "object") return value;
-  if (Array.isArray(value)) return value.map(foreign);
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, foreign(item)]));
+  if (levels === 0) return undefined;
+  const items = Object.entries(value).map(([key, item]) => [key, foreign(item, levels - 1)] as const);
+  if (items.some(([, item]) => item === undefined)) return undefined;
+  return (Array.isArray(value) ? items.map(([, item]) => item) : Object.fromEntries(items)) as Attribute;
 }
 
 function checkNodeId(text: string, field: Field): void {

@@ -18,7 +18,9 @@ export function printFlat(document: SurveyDocument): string {
   const list = [...nodes].map(([id, attributes]) => ({
     publicKey: id,
     peers: [...peers.get(id)!].sort(),
-    ...Object.fromEntries(Object.entries(attributes).map(([name, value]) => [name, unfold(value)])),
+    ...Object.fromEntries(
+      Object.entries(attributes).map(([name, value]) => [name, name === "version" ? value : unfold(value)]),
+    ),
   }));
   return printAsPython(list);
 }

@@ -2,7 +2,8 @@
 import { printLinksCsv, printNodesCsv } from "./csv.ts";
 import { Field, invalid } from "./fields.ts";
 import { printFlat, readFlat } from "./flatten.ts";
-import { printGraphMl, readGraphMl } from "./graphml.ts";
+import { printGraphMl } from "./graphml.ts";
+import { readGraphMl } from "./graphml_read.ts";
 import { linksOf } from "./links.ts";
 import { nodesOf } from "./merge.ts";
 import { printScriptResult, readScriptResult } from "./script_result.ts";

@@ -123,6 +123,21 @@ test("flattened JSON holds the undirected graph and the nodes' attributes of any
   );
 });
 
+test("flattened JSON: attributes that hold JSON are unfolded, versions never; the script's own unfolded versions are read", () => {
+  const [a, b] = [madeUpId(1), madeUpId(2)];
+  const document = documentOf(answeredNode(a, [], [reportOn(b, { version: "[1]" })]));
+  document.attributes.set(b, { radar_geoData: '{"countryCode": "US"}', radar_name: "[not JSON" });
+  const flat = JSON.parse(printSurvey(document, "flat")).find((entry: { publicKey: string }) => entry.publicKey === b);
+  assert.deepEqual(
+    [flat.version, flat.radar_geoData, flat.radar_name],
+    ["[1]", { countryCode: "US" }, "[not JSON"],
+  );
+  for (const [version, text] of [[25, "25"], [true, "true"], [[1], "[1]"], [null, undefined]]) {
+    const read = readSurvey(JSON.stringify([{ publicKey: a, peers: [], version }]), "x").document;
+    assert.equal(read.versions.get(a), text);
+  }
+});
+
 test("writing what was read gives the same text, in every form", () => {
   fc.assert(
     fc.property(arbDocument, fc.constantFrom(...READABLE), (document, format) => {
@@ -215,6 +230,19 @@ test("readSurvey names file, place and reason of what is wrong", () => {
       assert.match((error as OverlayError).message, wanted);
       return true;
     });
+  }
+});
+
+test("readSurvey refuses what is nested without end, in every form", () => {
+  const deep = (n: number) => "[".repeat(n) + "]".repeat(n);
+  const xml = (n: number) => `<graphml><graph>${"<a>".repeat(n)}${"</a>".repeat(n)}</graph></graphml>`;
+  const texts = [10_000, 1_000_000].flatMap((n) => [
+    deep(n),
+    `{"topology": ${deep(n)}}`,
+    `[{"publicKey": "a", "peers": [], "x": ${deep(n)}}]`,
+  ]);
+  for (const text of [...texts, xml(200), xml(20_000)]) {
+    assert.throws(() => readSurvey(text, "f"), isFailure("survey_file_invalid"));
   }
 });
 

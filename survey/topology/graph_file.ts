@@ -92,10 +92,7 @@ export function documentOfGraph(graph: ParsedGraph, path: string): SurveyDocumen
   };
   for (const [id, fields] of graph.nodes) {
     const version = fields.get("version");
-    // Python's flatten turns a version such as "25" into a number.
-    if (version !== undefined) {
-      document.versions.set(id, typeof version.value === "number" ? String(version.value) : version.text());
-    }
+    if (version !== undefined && version.value !== null) document.versions.set(id, versionText(version));
     if ([...fields.keys()].some((name) => NODE_FIELDS.has(name))) surveyed(id, fields);
     const foreign = [...fields].filter(([name]) => name !== "version" && !NODE_FIELDS.has(name))
       .flatMap(([name, field]) => field.value === null ? [] : [[name, field.attribute()] as const]);
@@ -131,6 +128,13 @@ export function documentOfGraph(graph: ParsedGraph, path: string): SurveyDocumen
   }
   document.linkReports = reported === 0 ? "none" : attributed === reported ? "onePerLink" : "unattributed";
   return document;
+}
+
+/** The script's `flatten` reads every attribute as JSON where it can: a version "25" arrives as a number. */
+function versionText({ value }: Field): string {
+  return typeof value === "string"
+    ? value
+    : JSON.stringify(value, (_, item) => typeof item === "bigint" ? String(item) : item);
 }
 
 function answered(graph: ParsedGraph, id: string): boolean {

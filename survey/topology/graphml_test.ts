@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { answeredNode, documentOf, madeUpId, recordedDocument, reportOn } from "../../tests/kit/survey_files_kit.ts";
 import { printFlat } from "./flatten.ts";
 import { graphOfDocument } from "./graph_file.ts";
-import { parseGraphMl, printGraphMl, readGraphMl } from "./graphml.ts";
+import { printGraphMl } from "./graphml.ts";
+import { parseGraphMl, readGraphMl } from "./graphml_read.ts";
 import { linksOf } from "./links.ts";
 
 const [A, B, C] = [madeUpId(1), madeUpId(2), madeUpId(3)].sort();

@@ -28,6 +28,7 @@ export function parseJson(text: string): Json {
     );
   } catch (error) {
     if (error instanceof SyntaxError) throw locate(text);
+    if (error instanceof RangeError) throw new JsonSyntaxError(1, 1, "lists or objects are nested too deep");
     throw error;
   }
 }

@@ -25,7 +25,7 @@ export function remainsWithout(
   const labels = componentLabels(graph, removed);
   const sizes: number[] = [];
   for (const label of labels) if (label !== -1) sizes[label] = (sizes[label] ?? 0) + 1;
-  const largest = Math.max(0, ...sizes);
+  const largest = sizes.reduce((most, size) => Math.max(most, size), 0);
   const main = sizes.indexOf(largest);
   const left = validators.filter((node) => !removed.has(node));
   const nodes = graph.order - removed.size;

@@ -168,7 +168,7 @@ function articulationOf(graph: SurveyGraph, figures: GraphFigures): SurveyReport
     return {
       nodeId: graph.nodes[node].nodeId,
       parts: own.size,
-      cutOff: component.length - 1 - Math.max(...own.values()),
+      cutOff: component.length - 1 - [...own.values()].reduce((most, size) => Math.max(most, size), 0),
     };
   }).sort((a, b) => b.cutOff - a.cutOff || b.parts - a.parts || (a.nodeId < b.nodeId ? -1 : 1));
 }

@@ -204,10 +204,18 @@ export class SurveyStore {
     return this.#all("SELECT * FROM survey WHERE id = ?", id).map(toSurvey)[0];
   }
 
-  /** The newest survey, or the newest with this nonce. */
+  /** The newest survey that was under way, or the newest with this nonce, whatever became of it. */
   find(nonce?: number): StoredSurvey | undefined {
-    return this.#all("SELECT * FROM survey WHERE ?1 IS NULL OR nonce = ?1 ORDER BY id DESC LIMIT 1", nonce ?? null)
-      .map(toSurvey)[0];
+    return this.#all(
+      `SELECT * FROM survey WHERE CASE WHEN ?1 IS NULL THEN state NOT IN ('ignored', 'failed') ELSE nonce = ?1 END
+       ORDER BY id DESC LIMIT 1`,
+      nonce ?? null,
+    ).map(toSurvey)[0];
+  }
+
+  /** Forgets a survey: nothing of it was ever sent. */
+  remove(id: number): void {
+    this.#run("DELETE FROM survey WHERE id = ?", id);
   }
 
   /** Surveys, newest first. */

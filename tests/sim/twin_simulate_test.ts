@@ -23,6 +23,7 @@ function world() {
       out: (more) => void (text.out += more),
       err: (more) => void (text.err += more),
       readInput: () => Promise.resolve(""),
+      prompt: () => Promise.resolve(undefined),
       outIsTerminal: false,
       errIsTerminal: false,
       inIsTerminal: false,
