@@ -30,3 +30,26 @@ export { surveyGraph } from "./topology/graph.ts";
 export { organizationsOfAttributes, parseOrganizations } from "./topology/organizations.ts";
 export { type ReportOptions, surveyReport } from "./topology/report.ts";
 export type { SurveyReport } from "./topology/report_types.ts";
+export type {
+  BackendNotice,
+  OtherSurvey,
+  PlannedPage,
+  RunningSurvey,
+  SurveyAnswer,
+  SurveyBackend,
+  SurveyPage,
+  SurveyStart,
+  SurveyStop,
+  UnsentPage,
+} from "./topology/backend.ts";
+export { DirectBackend, type DirectBackendOptions } from "./topology/direct_backend.ts";
+export { type PlanCounts, type PlannedNode, type PlannerOptions, SurveyPlanner } from "./topology/planner.ts";
+export {
+  type SessionEnd,
+  type SessionGoal,
+  type SessionOptions,
+  type SessionProgress,
+  SurveySession,
+} from "./topology/session.ts";
+export { documentOfStored } from "./topology/stored_document.ts";
+export { type StoredSurvey, type SurveyRunOptions, SurveyStore } from "./topology/survey_store.ts";

@@ -1,7 +1,7 @@
 /** `survey`: who is connected to whom, by asking the nodes themselves. The commands and their flags; cli/survey does the work. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { ExitCode, Start } from "../context.ts";
-import { duration, wholeNumber } from "../flags.ts";
+import { duration, durationOption, wholeNumber } from "../flags.ts";
 import type { OutputFlags } from "../survey/drive.ts";
 import type { WhereFlags } from "../survey/settings.ts";
 import { addSurveyConvert } from "./survey_convert.ts";
@@ -73,7 +73,7 @@ Examples:
             "nodes to connect to: host:port or G...@host:port (default: those of --config or of the network)",
           ),
       )
-        .option("--collect <time>", "how long nodes record, up to 30m (default: 20m)", collectTime, COLLECT_MS.default)
+        .addOption(collectOption("how long nodes record, up to 30m"))
         .option("--nonce <n>", "names the survey (default: random)", wholeNumber(0, 0xffffffff))
         .option("--nodes <file>", "ask these node ids too, one per line, beside those that are found")
         .option("-y, --yes", "do not ask before a survey of a public network")
@@ -127,13 +127,8 @@ Ctrl-C keeps everything: survey collect goes on, today or later, as long as the 
         .argument("[targets...]", "nodes to connect to"),
     )
       .option("--phase <phase>", "collecting, or reporting: STOP was sent", phase, "reporting")
-      .option("--ago <time>", "how long the phase has lasted", duration, 0)
-      .option(
-        "--collect <time>",
-        "with --phase collecting: STOP is sent that long after START",
-        collectTime,
-        COLLECT_MS.default,
-      )
+      .addOption(durationOption("--ago <time>", "how long the phase has lasted", 0))
+      .addOption(collectOption("with --phase collecting: STOP is sent that long after START"))
       .option("--nodes <file>", "ask these node ids too, one per line"),
   )
     .action((nonce: number, texts: string[], flags: SurveyAttachFlags) =>
@@ -182,6 +177,10 @@ function output(command: Command): Command {
     .option("--anonymize <seed>", "write these files under names made from the seed; 'random': a fresh seed")
     .option("--json", "one JSON document on stdout (schema stellar-overlay/survey/1)")
     .option("--ndjson", "one JSON line per answer as it comes, and a last one with the survey");
+}
+
+function collectOption(description: string): Option {
+  return new Option("--collect <time>", description).argParser(collectTime).default(COLLECT_MS.default, "20m");
 }
 
 function collectTime(text: string): number {

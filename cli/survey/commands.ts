@@ -35,7 +35,7 @@ export async function begin(
   await prepareFolder(flags.out);
   using store = await openSurveyStore(where.network, flags, ctx);
   const nonce = flags.nonce ?? new DataView(ctx.random.bytes(4).buffer).getUint32(0);
-  refuseOwn(store, where, flags, ctx);
+  const notBeforeMs = ownSurveyOver(store, where, flags, ctx);
   const backend = await openBackend(where, flags, nonce, ctx);
   if (backend === undefined) return EXIT.interrupted;
   const survey = await withBackend(backend, async () => {
@@ -47,7 +47,7 @@ export async function begin(
   });
   if (survey === undefined) return EXIT.interrupted;
   const { wait, force, settle: settleMs } = flags;
-  return await drive({ goal, where, store, survey, backend, output: flags, wait, force, settleMs }, ctx);
+  return await drive({ goal, where, store, survey, backend, output: flags, wait, notBeforeMs, force, settleMs }, ctx);
 }
 
 /** `survey stop` and `survey collect`. */
@@ -158,23 +158,23 @@ async function surveyorOf(
   return ctx.signal.aborted ? undefined : backend.surveyorId;
 }
 
-/** A survey of ours that still blocks the network. @throws OverlayError `survey_active` */
-function refuseOwn(store: SurveyStore, where: Where, flags: SurveyBeginFlags, ctx: CliContext): void {
-  if (flags.force || flags.wait) return;
+/** When the last survey of ours that still blocks the network is over; with --wait that is waited for. @throws OverlayError `survey_active` */
+function ownSurveyOver(store: SurveyStore, where: Where, flags: SurveyBeginFlags, ctx: CliContext): number | undefined {
+  if (flags.force) return undefined;
   for (const earlier of store.list()) {
     const overAt = overAtMs(earlier, phasesOf(where));
     if (overAt === undefined || overAt <= ctx.clock.wallMs() || earlier.state === "ignored") continue;
-    ctx.io.err(
-      `one of our own surveys still blocks the network; go on with it: survey collect --nonce ${earlier.nonce}\n`,
-    );
+    const over = new Date(overAt).toISOString();
+    const { nonce, surveyor: surveyorId } = earlier;
+    if (flags.wait) {
+      ctx.io.err(`our own survey ${nonce} still blocks the network: waiting until ${over}\n`);
+      return overAt;
+    }
+    ctx.io.err(`one of our own surveys still blocks the network; go on with it: survey collect --nonce ${nonce}\n`);
     ctx.io.err("after all nodes were restarted it does not: then add --force\n");
-    throw new OverlayError({
-      code: "survey_active",
-      surveyorId: earlier.surveyor,
-      nonce: earlier.nonce,
-      overAtLatest: new Date(overAt).toISOString(),
-    });
+    throw new OverlayError({ code: "survey_active", surveyorId, nonce, overAtLatest: over });
   }
+  return undefined;
 }
 
 /** On a public network the user is told what a survey does to others, and asked. @throws UsageError where nobody can be asked */

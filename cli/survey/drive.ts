@@ -38,6 +38,8 @@ export interface Drive {
   /** Asks nodes again that were given up. */
   retry?: boolean;
   wait?: boolean;
+  /** START is not sent before, ms since the Unix epoch. */
+  notBeforeMs?: number;
   /** Goes on though START was not seen to be passed on. */
   force?: boolean;
   settleMs?: number;
@@ -63,6 +65,7 @@ export async function drive(run: Drive, ctx: CliContext): Promise<ExitCode> {
         settleMs: run.settleMs,
         retry: run.retry,
         wait: run.wait,
+        notBeforeMs: run.notBeforeMs,
         force: run.force,
         onProgress: (progress) => lines.show(progress),
         onNotice: (notice) => lines.notice(notice),

@@ -192,6 +192,7 @@ export class DirectBackend implements SurveyBackend {
 
   async start(nonce: number, signal: AbortSignal): Promise<SurveyStart> {
     this.#nonce = nonce;
+    this.#startFrom.clear();
     const active = this.#activeElsewhere();
     if (active !== undefined) return { kind: "active", other: active };
     const { clock, watchMs } = this.#options;
@@ -229,7 +230,7 @@ export class DirectBackend implements SurveyBackend {
       passedOn = this.#startFrom.size > 0;
       if (passedOn || signal.aborted) break;
     }
-    const other = this.#other;
+    const other = this.#heardOther();
     if (!passedOn && other !== undefined) {
       this.#survey.leave();
       return { kind: "active", other };
@@ -350,11 +351,16 @@ export class DirectBackend implements SurveyBackend {
     const { clock } = this.#options;
     const { phase, nonce, surveyorId, phaseEndsMs } = this.#survey.state;
     if (phase === "inactive" || (surveyorId === this.surveyorId && nonce === this.#nonce)) {
-      const other = this.#other;
-      return other !== undefined && other.overAtLatestMs > clock.wallMs() ? other : undefined;
+      return this.#heardOther();
     }
     const untilMs = phaseEndsMs! + (phase === "collecting" ? REPORTING_MS : 0);
     return { surveyorId, nonce, heard: undefined, overAtLatestMs: clock.wallMs() + untilMs - clock.nowMs() };
+  }
+
+  /** A survey of others whose messages passed by, unless it is over by now. */
+  #heardOther(): OtherSurvey | undefined {
+    const other = this.#other;
+    return other !== undefined && other.overAtLatestMs > this.#options.clock.wallMs() ? other : undefined;
   }
 
   #unknown(): OtherSurvey {

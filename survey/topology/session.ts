@@ -38,6 +38,8 @@ export interface SessionOptions {
   retry?: boolean;
   /** Another survey is active: waits for its end instead of giving up. */
   wait?: boolean;
+  /** START is not sent before this instant, ms since the Unix epoch: an earlier survey of ours blocks the network until then. */
+  notBeforeMs?: number;
   /** START was not seen to be passed on: goes on all the same. */
   force?: boolean;
   onProgress?: (progress: SessionProgress) => void;
@@ -146,6 +148,9 @@ export class SurveySession {
   async #run(goal: SessionGoal): Promise<SessionEnd> {
     const { backend, clock, signal } = this.#options;
     this.#assertNotOver();
+    const { notBeforeMs } = this.#options;
+    if (notBeforeMs !== undefined) await this.#waitUntil("waiting", notBeforeMs);
+    if (signal.aborted) return "interrupted";
     this.#show("connecting");
     await backend.ready(signal);
     if (signal.aborted) return "interrupted";

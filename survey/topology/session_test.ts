@@ -181,6 +181,24 @@ test("SurveySession waits for the end of another survey when asked to", async ()
   assert.match(world.notices[0], /another survey is active: waiting, until 2026-01-01T01:00:00/);
 });
 
+test("SurveySession sends no START before the instant it is told", async () => {
+  const world = await new World(20).open();
+  const backend = world.backend();
+  assert.equal(
+    await world.session(backend, { notBeforeMs: world.clock.wallMs() + 7200_000 }).run("started"),
+    "reached",
+  );
+  assert.ok(backend.log.find(([what]) => what === "start")![1] >= 7200_000);
+  assert.equal(world.progress[0].step, "waiting");
+});
+
+test("SurveySession goes on though nobody passes START on, when forced", async () => {
+  const world = await new World(20).open();
+  const { session, run } = world.session(world.backend({ ignored: true }), { force: true });
+  assert.equal(await run(), "reached");
+  assert.deepEqual([session.survey.passedOn, session.counts.answered], [false, 20]);
+});
+
 test("SurveySession sends START once more when it may have died in between, and takes silence for yes", async () => {
   const world = await new World().open();
   const backend = world.backend();
