@@ -13,6 +13,7 @@ import { addCrawl } from "./commands/crawl.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
+import { addSurvey } from "./commands/survey.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
 import { errorText, hintLine } from "./errors.ts";
 import { UsageError } from "./flags.ts";
@@ -36,6 +37,7 @@ Examples:
   stellar-overlay run --network testnet --metrics 11627
   stellar-overlay ban add GBADNODE... --for 7d --reason "floods us" --network testnet
   stellar-overlay peers list --network testnet --accepting
+  stellar-overlay survey run 10.0.0.1 --network 'my network' --seed-file surveyor.seed --out result
   stellar-overlay simulate --nodes 60 &  stellar-overlay crawl --network local 127.0.0.2:11625`;
 
 /** The whole command line. `start` gives actions their context. */
@@ -56,6 +58,7 @@ export function buildProgram(start: Start): Command {
   addPeers(program, start);
   addRun(program, start);
   addSimulate(program, start);
+  addSurvey(program, start);
   for (const command of program.commands) {
     for (const one of [command, ...command.commands]) one.addHelpText("after", EXIT_STATUS_HELP);
   }

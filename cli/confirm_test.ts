@@ -3,10 +3,12 @@ import { test } from "node:test";
 import { confirm } from "./confirm.ts";
 import type { CliContext } from "./context.ts";
 
-function asked(answer: Promise<string>): { ctx: CliContext; interruption: AbortController; err: () => string } {
+function asked(
+  answer: Promise<string | undefined>,
+): { ctx: CliContext; interruption: AbortController; err: () => string } {
   const interruption = new AbortController();
   let err = "";
-  const io = { ask: () => answer, err: (text: string) => void (err += text) };
+  const io = { prompt: () => answer, err: (text: string) => void (err += text) };
   return { ctx: { io, signal: interruption.signal } as unknown as CliContext, interruption, err: () => err };
 }
 
@@ -20,9 +22,9 @@ test("confirm takes y and yes for a yes, and everything else for a no", async ()
   }
 });
 
-test("confirm: Ctrl-C while it waits is a no", async () => {
-  const { ctx, interruption } = asked(new Promise(() => {}));
-  const answer = confirm("Sure?", ctx);
+test("confirm: Ctrl-C while it waits, or the end of the input, is a no", async () => {
+  assert.equal(await confirm("Sure?", asked(Promise.resolve(undefined)).ctx), false);
+  const { ctx, interruption } = asked(Promise.resolve("y"));
   interruption.abort();
-  assert.equal(await answer, false);
+  assert.equal(await confirm("Sure?", ctx), false);
 });

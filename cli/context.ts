@@ -2,6 +2,7 @@
 import type { Clock } from "../overlay/base/clock.ts";
 import type { Random } from "../overlay/base/random.ts";
 import type { Resolver, Transport } from "../overlay/transport/transport.ts";
+import type { httpGet } from "../survey/core_http/http_get.ts";
 import type { OutputQueue, ReaderGone } from "./output_queue.ts";
 
 /** Documented exit statuses; see docs/exit-codes.md. */
@@ -29,8 +30,11 @@ export interface Io {
   err(text: string): void;
   /** All of stdin, as text. */
   readInput(): Promise<string>;
-  /** What a person answers to a question on the terminal, without the end of line. For when {@link inIsTerminal}. */
-  ask(question: string): Promise<string>;
+  /**
+   * A line typed at the terminal of stdin after `question` on stderr; `hidden` shows nothing of it. Undefined when `signal` or
+   * the end of the input comes first.
+   */
+  prompt(question: string, options: { hidden: boolean; signal: AbortSignal }): Promise<string | undefined>;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   readonly inIsTerminal: boolean;
@@ -52,6 +56,8 @@ export interface CliContext {
   random: Random;
   transport: Transport;
   resolver: Resolver;
+  /** The way to HTTP endpoints; that of survey/core_http/http_get.ts when absent. */
+  httpGet?: typeof httpGet;
   env: Record<string, string | undefined>;
   /** Set by the first Ctrl-C or SIGTERM: finish and print what is known. */
   signal: AbortSignal;

@@ -58,6 +58,17 @@ export function byteSize(text: string): number {
   return Math.round(Number(match[1]) * base ** ["", "k", "m", "g"].indexOf(match[2].toLowerCase()));
 }
 
+/** Reads a node id, `G...`. For commander. */
+export function nodeIdText(text: string): string {
+  try {
+    decodeNodeId(text, "it");
+    return text;
+  } catch (error) {
+    if (!(error instanceof OverlayError)) throw error;
+    throw new InvalidArgumentError(`${describeFailure(error.failure)}.`);
+  }
+}
+
 /** The network of `--network`: a name, or a passphrase. A misspelled name is an error, not a passphrase. */
 export function networkFlag(text: string): Network {
   if (text === "auto") {

@@ -55,21 +55,7 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
       for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
       return Buffer.concat(chunks).toString("utf8");
     },
-    ask: (question) => {
-      write(2, question);
-      return new Promise((resolve) => {
-        let answer = "";
-        const stop = () => {
-          process.stdin.removeAllListeners();
-          process.stdin.pause();
-          resolve(answer.split(/\r?\n/)[0]);
-        };
-        process.stdin.setEncoding("utf8").on("end", stop).on("data", (text: string) => {
-          answer += text;
-          if (answer.includes("\n")) stop();
-        });
-      });
-    },
+    prompt: (question, options) => readLine(question, options, (text) => write(2, text)),
     outIsTerminal: process.stdout.isTTY === true,
     errIsTerminal: process.stderr.isTTY === true,
     inIsTerminal: process.stdin.isTTY === true,
@@ -150,4 +136,47 @@ function isDevice(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Longest line that is taken from a terminal. */
+const MAX_LINE = 4096;
+
+/** A line from the terminal of stdin, without echo when hidden: then keys arrive one by one, and Ctrl-C is a key too. */
+function readLine(
+  question: string,
+  { hidden, signal }: { hidden: boolean; signal: AbortSignal },
+  show: (text: string) => void,
+): Promise<string | undefined> {
+  const { stdin } = process;
+  return new Promise((resolve) => {
+    let line = "";
+    const done = (result: string | undefined) => {
+      if (hidden) stdin.setRawMode?.(false);
+      stdin.pause();
+      stdin.removeListener("data", take);
+      stdin.removeListener("end", end);
+      signal.removeEventListener("abort", end);
+      if (hidden || result === undefined) show("\n");
+      resolve(result);
+    };
+    const end = () => done(undefined);
+    const take = (chunk: string) => {
+      for (const key of chunk) {
+        if (key === "\r" || key === "\n") return done(line);
+        if (hidden && key === "\u0003") process.kill(process.pid, "SIGINT");
+        else if (hidden && key === "\u0004") return end();
+        else if (hidden && (key === "\u007f" || key === "\b")) line = line.slice(0, -1);
+        else if (line.length < MAX_LINE) line += key;
+      }
+    };
+    if (signal.aborted) return end();
+    // Before the question: who answers at once must not be echoed.
+    if (hidden) stdin.setRawMode?.(true);
+    show(question);
+    stdin.setEncoding("utf8");
+    stdin.on("data", take);
+    stdin.on("end", end);
+    signal.addEventListener("abort", end, { once: true });
+    stdin.resume();
+  });
 }

@@ -2,17 +2,8 @@
 import { hostname } from "node:os";
 import process from "node:process";
 import type { Database } from "../overlay/db/database.ts";
+import { isGone as isOwnerGone } from "./owner.ts";
 import { enteredNodes, enterNode, leaveNode, type RunningNode } from "../overlay/db/running_nodes.ts";
-
-/** Whether a process of this machine exists. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
 
 /**
  * Says in the database that this process runs a node with it, until disposed; `onError` hears when that cannot be written,
@@ -46,6 +37,6 @@ export function nodesWith(db: Database): (RunningNode & { here: boolean })[] {
   }));
 }
 
-function isGone(node: RunningNode): boolean {
-  return node.machine === hostname() && !isAlive(node.pid);
+function isGone({ machine, pid }: RunningNode): boolean {
+  return isOwnerGone(`${machine} ${pid}`);
 }

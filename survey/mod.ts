@@ -6,6 +6,7 @@ export { crawl, type CrawlOptions, type CrawlProgress, type CrawlReport, storeSi
 export { type CrawlDocument, crawlDocument, type CrawlSummary, viewOf } from "./crawl/report.ts";
 export type { CrawlVisit } from "./crawl/visit_record.ts";
 export { planTwin } from "./twin/plan.ts";
+export { type SurveyTruth, surveyTruth } from "./twin/survey_truth.ts";
 export { twinTruth } from "./twin/truth.ts";
 export { Twin } from "./twin/twin.ts";
 export { anonymize, type AnonymizeOptions } from "./topology/anonymize.ts";
@@ -20,8 +21,35 @@ export {
 } from "./topology/formats.ts";
 export { type Disagreement, type Link, type LinkReport, linksOf } from "./topology/links.ts";
 export { mergePage } from "./topology/merge.ts";
+export { CoreHttp, type CoreHttpOptions } from "./core_http/core_http.ts";
+export { type CoreUrl, parseCoreUrl } from "./core_http/core_url.ts";
+export type { CoreInfo, CorePeer, CorePeers } from "./core_http/documents.ts";
+export type { SurveyResult } from "./topology/survey_result.ts";
 export type { AskState, NodeData, PeerData, SurveyDocument, SurveyedNode } from "./topology/types.ts";
 export { surveyGraph } from "./topology/graph.ts";
 export { organizationsOfAttributes, parseOrganizations } from "./topology/organizations.ts";
 export { type ReportOptions, surveyReport } from "./topology/report.ts";
 export type { SurveyReport } from "./topology/report_types.ts";
+export type {
+  BackendNotice,
+  OtherSurvey,
+  PlannedPage,
+  RunningSurvey,
+  SurveyAnswer,
+  SurveyBackend,
+  SurveyPage,
+  SurveyStart,
+  SurveyStop,
+  UnsentPage,
+} from "./topology/backend.ts";
+export { DirectBackend, type DirectBackendOptions } from "./topology/direct_backend.ts";
+export { type PlanCounts, type PlannedNode, type PlannerOptions, SurveyPlanner } from "./topology/planner.ts";
+export {
+  type SessionEnd,
+  type SessionGoal,
+  type SessionOptions,
+  type SessionProgress,
+  SurveySession,
+} from "./topology/session.ts";
+export { documentOfStored } from "./topology/stored_document.ts";
+export { type StoredSurvey, type SurveyRunOptions, SurveyStore } from "./topology/survey_store.ts";

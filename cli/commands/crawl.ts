@@ -1,5 +1,5 @@
 /** `crawl`: maps a network from where one stands, politely, and keeps everything it saw. */
-import { homedir, hostname } from "node:os";
+import { homedir } from "node:os";
 import process from "node:process";
 import type { Command } from "commander";
 import type { Timer } from "../../overlay/base/clock.ts";
@@ -25,7 +25,7 @@ import {
 } from "../flags.ts";
 import { errorText } from "../errors.ts";
 import { openOutFile, type OutFile } from "../io.ts";
-import { isAlive } from "../processes.ts";
+import { isGone, ownerOf } from "../owner.ts";
 
 /** What the command line says. */
 export interface CrawlFlags {
@@ -208,7 +208,7 @@ export async function runCrawl(
       versions: { overlayVersion, overlayMinVersion, ledgerVersion },
       seeds,
       budget: { limits: { ...DEFAULT_BUDGET, ...asked }, asked },
-      owner: ownerOf(ctx),
+      owner: ownerOf(ctx.clock),
     });
     if (earlier !== undefined) {
       claim(store!, earlier, ctx);
@@ -351,17 +351,14 @@ function paceOf(earlier: LoadedRun | undefined): Partial<BudgetLimits> {
   return pace;
 }
 
-/** Names this process to others that look at the run. */
-function ownerOf(ctx: CliContext): string {
-  return `${hostname()} ${process.pid} ${Math.round(ctx.clock.wallMs() - ctx.clock.nowMs())}`;
-}
-
 /** Takes over an earlier run. One of a process of this machine that is gone needs no waiting. @throws OverlayError `run_in_progress` */
 function claim(store: CrawlStore, earlier: LoadedRun, ctx: CliContext): void {
-  const [host, pid] = (earlier.run.owner ?? "").split(" ");
-  const gone = host === hostname() && !isAlive(Number(pid));
   const nowMs = ctx.clock.wallMs();
-  store.claimRun(earlier.run.id, ownerOf(ctx), gone ? Math.max(nowMs, earlier.run.updatedAt + STALE_MS) : nowMs);
+  store.claimRun(
+    earlier.run.id,
+    ownerOf(ctx.clock),
+    isGone(earlier.run.owner) ? Math.max(nowMs, earlier.run.updatedAt + STALE_MS) : nowMs,
+  );
 }
 
 /** Longer than any sign of life counts. */

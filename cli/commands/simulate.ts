@@ -4,7 +4,7 @@ import { isFailure } from "../../overlay/base/errors.ts";
 import { DEFAULT_PEER_PORT } from "../../overlay/base/peer_address.ts";
 import type { TopologyKind } from "../../survey/twin/topology.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
-import { duration, readTextFile, UsageError, wholeNumber } from "../flags.ts";
+import { duration, nodeIdText, readTextFile, UsageError, wholeNumber } from "../flags.ts";
 import { openOutFile } from "../io.ts";
 
 /** What the command line says. */
@@ -18,6 +18,14 @@ export interface SimulateFlags {
   validators?: number;
   duration?: number;
   json?: boolean;
+  /** Node ids, `G...`. */
+  surveyorKey?: string[];
+  dials?: number;
+  hubs?: number;
+  late?: number;
+  optOut?: number;
+  restarting?: number;
+  lagging?: number;
 }
 
 const DEFAULT_NODES = 60;
@@ -43,6 +51,21 @@ export function addSimulate(program: Command, start: Start): void {
     .option("--ledger-ms <ms>", "time between two ledgers", wholeNumber(50, 3_600_000), 5000)
     .option("--validators <n>", "nodes that sign SCP statements; 0: a network without traffic", wholeNumber(0, 200))
     .option("--duration <time>", "end after this long (default: run until Ctrl-C)", duration)
+    .option(
+      "--dials <n>",
+      "connections each node makes; in a ring one (default: 2, above 500 nodes 1)",
+      wholeNumber(1, 20),
+    )
+    .option("--hubs <n>", "nodes with 60 connections: their lists take several pages of a survey", wholeNumber(0, 1000))
+    .option(
+      "--surveyor-key <node id>",
+      "let this identity (G...) survey the network; may be repeated",
+      (text: string, before: string[] = []) => [...before, nodeIdText(text)],
+    )
+    .option("--late <n>", "nodes that join once a survey has begun", wholeNumber(0, 40_000))
+    .option("--opt-out <n>", "nodes that permit nobody to survey them", wholeNumber(0, 40_000))
+    .option("--restarting <n>", "nodes that restart once a survey has begun", wholeNumber(0, 40_000))
+    .option("--lagging <n>", "nodes that are 3 ledgers behind", wholeNumber(0, 40_000))
     .option("--json", "one JSON document on stdout (schema stellar-overlay/simulate/1)")
     .addHelpText(
       "after",
@@ -50,6 +73,8 @@ export function addSimulate(program: Command, start: Start): void {
 The network is "local"; each node has an address of its own from 127.0.0.2 upward. Nodes are reachable, full, slow, silent,
 banning, on another network, of a version nobody meets, or another service; their PEERS also hold dead and private entries.
 A topology file: {"nodes": [{"name", "behaviour", "validator", "versionStr", "book": ["name" or "ip:port"]}], "links": [["a", "b"]]}
+Survey: with --surveyor-key nodes take part as a stellar-core with SURVEYOR_KEYS does, and --truth has what a perfect survey from
+connections with the seeds finds. Late and restarting nodes follow START after 3 s, or 2 ledgers: collect some seconds longer.
 Ctrl-C is the usual end: exit status 0.`,
     )
     .action((flags: SimulateFlags) => start((ctx) => runSimulate(flags, ctx)));
@@ -63,6 +88,7 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
     { parseTopology },
     { Twin },
     { twinTruth, seedAddresses },
+    { surveyTruth },
     { TcpTransport },
     render,
     { toJson },
@@ -72,6 +98,7 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
       import("../../survey/twin/topology_file.ts"),
       import("../../survey/twin/twin.ts"),
       import("../../survey/twin/truth.ts"),
+      import("../../survey/twin/survey_truth.ts"),
       import("../../overlay/transport/tcp.ts"),
       import("../render/simulate.ts"),
       import("../render/json.ts"),
@@ -87,7 +114,22 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
     if (port + 2 * nodes > 65535) throw new UsageError(`--port ${port}: ${nodes} nodes need as many ports`);
     io.err("note: this machine has no address 127.0.0.2; all nodes are on 127.0.0.1, each with a port of its own\n");
   }
-  const plan = planTwin({ nodes, seed: flags.seed, topology, validators: flags.validators, hosts, port });
+  const { surveyorKey: surveyorKeys, dials, hubs, late, optOut, restarting, lagging } = flags;
+  if (surveyorKeys === undefined && (late ?? optOut ?? restarting ?? lagging) !== undefined) {
+    throw new UsageError("--late, --opt-out, --restarting and --lagging are about surveys: give a --surveyor-key too");
+  }
+  const survey = surveyorKeys && { surveyorKeys, late, optOut, restarting, lagging };
+  const plan = planTwin({
+    nodes,
+    seed: flags.seed,
+    topology,
+    validators: flags.validators,
+    hosts,
+    port,
+    dials,
+    hubs,
+    survey,
+  });
 
   if (flags.truth !== undefined) {
     const file = openOutFile(flags.truth, { live: false });
@@ -96,6 +138,7 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
       network: "local",
       seeds: seedAddresses(plan),
       ...twinTruth(plan, undefined, { skipCodes: true }),
+      ...(survey && { survey: { surveyorKeys, ...surveyTruth(plan) } }),
     };
     file.write(toJson(document) + "\n");
     file.finish();
@@ -104,7 +147,15 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
   const transportFor = (host: string) =>
     tcp ? new TcpTransport({ clock, localHost: hosts === "loopback" ? host : undefined }) : ctx.transport;
   let closed = 0;
-  const twin = new Twin(plan, { clock, random, transportFor, ledgerMs: flags.ledgerMs, onSlot: () => closed++ });
+  const twin = new Twin(plan, {
+    clock,
+    random,
+    transportFor,
+    ledgerMs: flags.ledgerMs,
+    onSlot: () => closed++,
+    onSurvey: (begun) => io.err(render.renderSurveyBegun(begun)),
+    onMembersChanged: (change) => io.err(render.renderMembersChange(change)),
+  });
   const startedMs = clock.nowMs();
   const started = await twin.start();
   const running = {

@@ -68,7 +68,7 @@ The form of the input is recognised. What the output cannot hold is told on stde
 
 /** Runs the command. */
 export async function runSurveyConvert(file: string, flags: SurveyConvertFlags, ctx: CliContext): Promise<ExitCode> {
-  const { io, random } = ctx;
+  const { io } = ctx;
   const formats: readonly SurveyFormat[] = TARGETS[flags.to];
   if (formats.length > 1 && flags.out === undefined) {
     const hint = flags.to === "csv"
@@ -87,15 +87,13 @@ export async function runSurveyConvert(file: string, flags: SurveyConvertFlags, 
     { linksOf },
     { nodesOf },
     { sliceMsOf },
-    anonymous,
-    { toHex },
+    { anonymized },
   ] = await Promise.all([
     import("../../survey/topology/formats.ts"),
     import("../../survey/topology/links.ts"),
     import("../../survey/topology/merge.ts"),
     import("../../survey/topology/types.ts"),
-    import("../../survey/topology/anonymize.ts"),
-    import("../../overlay/base/bytes.ts"),
+    import("../survey/anonymized.ts"),
   ]);
   const text = file === "-" ? await io.readInput() : readTextFile(file);
   const { format, document: found } = readSurvey(text, file === "-" ? "stdin" : file);
@@ -107,15 +105,7 @@ export async function runSurveyConvert(file: string, flags: SurveyConvertFlags, 
     } else document = { ...document, sliceMs: flags.slice };
   }
   if (flags.anonymize !== undefined) {
-    const fresh = flags.anonymize === "random";
-    if (!fresh && flags.anonymize.length < anonymous.SAFE_SEED_LENGTH) {
-      io.err(
-        `warning: a seed of ${flags.anonymize.length} characters can be found by trying, and then every name is known again\n` +
-          `  hint: use ${anonymous.SAFE_SEED_LENGTH} random characters or more, or --anonymize random\n`,
-      );
-    }
-    const seed = fresh ? toHex(random.bytes(32)) : flags.anonymize;
-    document = anonymous.anonymize(document, seed, { versions: flags.versions });
+    document = anonymized(document, flags.anonymize, ctx, { versions: flags.versions });
   }
 
   io.err(

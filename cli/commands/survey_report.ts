@@ -9,6 +9,9 @@ import { openOutFile, type OutFile } from "../io.ts";
 /** What the command line says. */
 export interface SurveyReportFlags {
   db?: string;
+  /** Whose database, and which file when not the usual one. */
+  network?: string;
+  dbFile?: string;
   since?: string;
   organizations?: string;
   slice?: number;
@@ -23,7 +26,11 @@ export interface SurveyArchive {
    * The survey that `which` means ("latest", or a nonce), and the one before it on the same network when there is one.
    * @throws OverlayError when there is none
    */
-  open(which: string, ctx: CliContext): Promise<{ document: SurveyDocument; before?: SurveyDocument }>;
+  open(
+    which: string,
+    ctx: CliContext,
+    flags: { network?: string; dbFile?: string },
+  ): Promise<{ document: SurveyDocument; before?: SurveyDocument }>;
 }
 
 /** Adds the command below `survey`. Without an archive there is no `--db`. */
@@ -44,7 +51,12 @@ export function addSurveyReport(parent: Command, start: Start, archive?: SurveyA
     .option("--html <file>", "also write one page with drawings that opens offline")
     .option("--json", "one JSON document on stdout (schema stellar-overlay/survey-report/1)");
   if (archive !== undefined) {
-    command.option("--db <which>", "a survey of the database: latest, or its nonce; compares with the one before it");
+    command.option("--db <which>", "a survey of the database: latest, or its nonce; compares with the one before it")
+      .option("-n, --network <name>", "with --db: the network (default: pubnet)")
+      .option(
+        "--db-file <file>",
+        "with --db: the database file (default: one per network in the user's data directory)",
+      );
   }
   command.action((file: string | undefined, flags: SurveyReportFlags) =>
     start((ctx) => runSurveyReport(file, flags, ctx, archive))
@@ -74,7 +86,7 @@ export async function runSurveyReport(
   const page: OutFile | undefined = flags.html === undefined ? undefined : openOutFile(flags.html, { live: false });
   try {
     const { document, before }: { document: SurveyDocument; before?: SurveyDocument } = file === undefined
-      ? await archive!.open(flags.db!, ctx)
+      ? await archive!.open(flags.db!, ctx, flags)
       : { document: await readSurveyFile(file, ctx) };
     const since = flags.since === undefined ? before : await readSurveyFile(flags.since, ctx);
     const organizations = flags.organizations === undefined

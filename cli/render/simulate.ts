@@ -1,7 +1,7 @@
 /** `simulate` as text and as JSON. */
 import { LOCAL } from "../../overlay/base/networks.ts";
-import { BEHAVIOURS, type TwinPlan } from "../../survey/twin/node_plan.ts";
-import type { TwinStart } from "../../survey/twin/twin.ts";
+import { BEHAVIOURS, type TwinNodePlan, type TwinPlan } from "../../survey/twin/node_plan.ts";
+import type { MembersChange, TwinStart } from "../../survey/twin/twin.ts";
 import type { Io } from "../context.ts";
 import { toJson } from "./json.ts";
 import { count, ms, paint } from "./style.ts";
@@ -32,6 +32,17 @@ function validatorsOf(plan: TwinPlan): number {
   return plan.nodes.filter((node) => node.validator).length;
 }
 
+/** How many nodes differ in a survey, and how. */
+function surveyRoles(plan: TwinPlan): { late: number; optedOut: number; restarting: number; lagging: number } {
+  const count = (is: (node: TwinNodePlan) => boolean): number => plan.nodes.filter(is).length;
+  return {
+    late: count((node) => node.surveyRole === "late"),
+    optedOut: count((node) => node.surveyRole === "opted-out"),
+    restarting: count((node) => node.surveyRole === "restarting"),
+    lagging: count((node) => (node.lagLedgers ?? 0) > 0),
+  };
+}
+
 /** The document of `--json`, one line at the end of the start. */
 export function renderSimulateJson(running: Running): string {
   const { plan, started } = running;
@@ -50,6 +61,7 @@ export function renderSimulateJson(running: Running): string {
     startMs: Math.round(started.tookMs),
     seeds: running.seeds,
     truth: running.truth ?? null,
+    ...(plan.surveyorKeys && { surveyorKeys: plan.surveyorKeys, survey: surveyRoles(plan) }),
   }) + "\n";
 }
 
@@ -77,6 +89,13 @@ export function renderSimulateHead(running: Running, io: Pick<Io, "errColour">):
       ),
     );
   }
+  if (plan.surveyorKeys !== undefined) {
+    const { late, optedOut, restarting, lagging } = surveyRoles(plan);
+    lines.push(
+      `  ${count(plan.surveyorKeys.length, "surveyor")} permitted; ${optedOut} opted out, ${lagging} lagging;` +
+        ` after START ${late} join and ${restarting} restart`,
+    );
+  }
   if (running.truth !== undefined) lines.push(`  truth written to ${running.truth}`);
   return lines.join("\n") + "\nseeds:\n";
 }
@@ -89,6 +108,17 @@ export function renderSeeds(running: Running): string {
 /** What to do next. */
 export function renderSimulateHint(running: Running): string {
   return `try: stellar-overlay crawl --network ${LOCAL.name} ${running.seeds.join(" ")}\nCtrl-C ends the network\n`;
+}
+
+/** A survey began. */
+export function renderSurveyBegun({ nonce, surveyorId }: { nonce: number; surveyorId: string }): string {
+  return `survey ${nonce} of ${surveyorId} began\n`;
+}
+
+/** What followed. */
+export function renderMembersChange({ joined, restarted, failedLinks }: MembersChange): string {
+  const failed = failedLinks === 0 ? "" : `; ${count(failedLinks, "connection")} failed`;
+  return `after START ${count(joined, "node")} joined and ${restarted} restarted${failed}\n`;
 }
 
 /** The closing line. */

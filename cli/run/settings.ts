@@ -126,7 +126,8 @@ function loweredLimits(
   ];
 }
 
-function presetOf(network: Network): OverlayConfig {
+/** The settings that a network comes with, its first peers included. */
+export function presetOf(network: Network): OverlayConfig {
   switch (network.name) {
     case "pubnet":
       return pubnet();

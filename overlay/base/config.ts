@@ -96,6 +96,11 @@ export interface OverlayConfig {
   maxAdditionalPeerConnections: number;
   /** Aim at the whole target although nobody dialed us. ARTIFICIALLY_SKIP_CONNECTION_ADJUSTMENT_FOR_TESTING, false. */
   skipConnectionAdjustment: boolean;
+  /**
+   * Dial addresses that never answered also when no outbound slot is free, to learn who answers. Ours: upstream always does.
+   * A node that measures the network leaves others alone. true.
+   */
+  dialBeyondTarget: boolean;
   /** Most connections in the handshake, both directions. MAX_PENDING_CONNECTIONS, 500. */
   maxPendingConnections: number;
   /** Of these, dialed by us; 0 and 0 until {@link adjust}. MAX_OUTBOUND_PENDING_CONNECTIONS, 0: 56. */
@@ -227,6 +232,7 @@ const DEFAULTS: Omit<OverlayConfig, "networkPassphrase"> = {
   targetPeerConnections: 8,
   maxAdditionalPeerConnections: -1,
   skipConnectionAdjustment: false,
+  dialBeyondTarget: true,
   maxPendingConnections: 500,
   maxOutboundPendingConnections: 0,
   maxInboundPendingConnections: 0,

@@ -75,6 +75,16 @@ export type Failure =
   | { code: "no_seeds"; network: string }
   | { code: "nothing_to_resume"; network: string }
   | { code: "run_in_progress"; run: number; sinceMs: number }
+  // A survey. Instants are ISO 8601 text.
+  | { code: "no_peer"; afterMs: number; tried: number; reason: string }
+  | { code: "no_ledger"; afterMs: number; peers: number }
+  | { code: "survey_active"; surveyorId: string | null; nonce: number | null; overAtLatest: string }
+  | { code: "survey_ignored"; nonce: number; told: number; watched: number; waitedMs: number }
+  | { code: "survey_no_answer"; nonce: number; asked: number; passedOn: boolean }
+  | { code: "survey_over"; nonce: number; overAt: string }
+  | { code: "survey_unknown"; which: string }
+  | { code: "survey_in_progress"; nonce: number; sinceMs: number }
+  | { code: "survey_not_ours"; nonce: number; surveyorId: string; ours: string }
   | { code: "port_in_use"; address: string }
   | { code: "subscriber_too_slow"; waitedMs: number; held: number }
   | { code: "listen_failed"; address: string; reason: string }
@@ -153,6 +163,21 @@ const FACTS: Table<string> = {
   no_seeds: (f) => `no usable seed address for network ${f.network}`,
   nothing_to_resume: (f) => `no interrupted crawl of network ${f.network} in the database`,
   run_in_progress: (f) => `run ${f.run} is still going: another process stored something ${f.sinceMs} ms ago`,
+  no_peer: (f) => `no connection after ${f.afterMs} ms, ${f.tried} addresses tried: ${f.reason}`,
+  no_ledger: (f) => `${f.peers} peers, and none of them told the network's ledger in ${f.afterMs} ms`,
+  survey_active: (f) =>
+    `another survey is active${f.surveyorId === null ? "" : `, of ${f.surveyorId}`}${
+      f.nonce === null ? "" : `, nonce ${f.nonce}`
+    }; it is over at ${f.overAtLatest} at the latest`,
+  survey_ignored: (f) =>
+    `nobody passed on the START of survey ${f.nonce}: sent to ${f.told} peers, not seen on ${f.watched} other connections in ${f.waitedMs} ms`,
+  survey_no_answer: (f) =>
+    `none of ${f.asked} nodes answered survey ${f.nonce}${f.passedOn ? ", though its START was passed on" : ""}`,
+  survey_over: (f) => `the reporting phase of survey ${f.nonce} was over at ${f.overAt}`,
+  survey_unknown: (f) => `no survey in the database: ${f.which}`,
+  survey_in_progress: (f) =>
+    `survey ${f.nonce} is driven by another process, which stored something ${f.sinceMs} ms ago`,
+  survey_not_ours: (f) => `survey ${f.nonce} belongs to ${f.surveyorId}, and we are ${f.ours}`,
   port_in_use: (f) => `${f.address} is already in use`,
   subscriber_too_slow: (f) => `peers waited ${f.waitedMs} ms for a subscriber to take ${f.held} messages`,
   listen_failed: (f) => `cannot listen on ${f.address} (${f.reason})`,
@@ -270,6 +295,23 @@ const HINTS: Table<string> = {
   nothing_to_resume: () => "start one without --resume; `--db` chooses another database",
   run_in_progress: () =>
     "wait for it or stop it with Ctrl-C; a run whose process died can be resumed after ten seconds",
+  no_peer: () => "try one of them with: connect HOST:PORT; a full node refuses new callers: give others, or more",
+  no_ledger: () => "the peers may be out of sync or alone: look with: crawl --listen 10, or give other targets",
+  survey_active: () => "wait for its end with --wait; nothing cancels a survey",
+  survey_ignored: () =>
+    "either the nodes do not permit us, or an earlier survey still blocks them. A node permits the keys in its SURVEYOR_KEYS, " +
+    "and without that list the nodes of its transitive quorum; with a list exactly those keys, validators included. Put our " +
+    "node id there, or drive a validator that is permitted with --via",
+  survey_no_answer: (f) =>
+    f.passedOn
+      ? "they may have started after START, or lag more than 6 ledgers: go on later with: survey collect"
+      : "by design nothing comes back without permission: put our node id into SURVEYOR_KEYS of the nodes, or use --via a permitted " +
+        "validator; several targets (or --connections) show at START whether it is passed on",
+  survey_over: () => "nodes have forgotten it; begin a new one with: survey run",
+  survey_unknown: () => "see all with: survey status; another file is chosen with --db",
+  survey_in_progress: () =>
+    "wait for it, or stop it with Ctrl-C; it can be taken over ten seconds after its process died",
+  survey_not_ours: () => "use the secret that began it (--seed-file, STELLAR_OVERLAY_SEED), or the node of its --via",
   port_in_use: () => "choose another port, or stop what listens there",
   subscriber_too_slow: () =>
     "take messages faster, ask for fewer types, raise guardedLimit, or accept losses with whenFull: 'drop'",

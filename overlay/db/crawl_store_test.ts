@@ -360,7 +360,7 @@ test("CrawlStore sums up the visits of all runs by address, knows where a node w
         address: "b.example:1",
         ...dead,
       }],
-      [{ startedAt: 30, rttMs: 7 }, { address: "b.example:1", outcome: "interrupted" }, {
+      [{ startedAt: 30, rttMs: 7 }, { address: "b.example:1", outcome: "interrupted", nodeId: null }, {
         address: "c.example:1",
         nodeId: "GA",
       }],

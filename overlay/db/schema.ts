@@ -153,6 +153,42 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   `,
   `
+  -- Surveys driven from here. started_at, stopped_at: START and STOP were sent. state: see survey_store.ts. owner and updated_at
+  -- as in run. own: the surveyor's own data. No secret is stored.
+  CREATE TABLE survey (
+    id INTEGER PRIMARY KEY,
+    nonce INTEGER NOT NULL,
+    surveyor TEXT NOT NULL,
+    version TEXT,
+    state TEXT NOT NULL,
+    owner TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    started_at INTEGER,
+    stopped_at INTEGER,
+    ended_at INTEGER,
+    passed_on INTEGER NOT NULL DEFAULT 0,
+    tool_version TEXT NOT NULL,
+    options TEXT NOT NULL,
+    own TEXT
+  ) STRICT;
+
+  -- The nodes of a survey, in the order they became known. pages: indices of the pages answered; answer: what they say, merged.
+  CREATE TABLE survey_node (
+    survey_id INTEGER NOT NULL REFERENCES survey (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    node_id TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    state TEXT NOT NULL,
+    late INTEGER NOT NULL DEFAULT 0,
+    requests INTEGER NOT NULL,
+    pages TEXT NOT NULL,
+    bad_reason TEXT,
+    answer TEXT,
+    PRIMARY KEY (survey_id, node_id)
+  ) STRICT, WITHOUT ROWID;
+  `,
+  `
   -- Who made the ban, in their own words; may be empty.
   ALTER TABLE ban ADD COLUMN made_by TEXT NOT NULL DEFAULT '';
 

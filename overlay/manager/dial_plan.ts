@@ -59,12 +59,17 @@ export interface DialPlan<P extends OutboundPeer> {
 
 type DialConfig = Pick<
   OverlayConfig,
-  "targetPeerConnections" | "skipConnectionAdjustment" | "maxOutboundPendingConnections" | "outOfSyncReconnectMs"
+  | "targetPeerConnections"
+  | "skipConnectionAdjustment"
+  | "dialBeyondTarget"
+  | "maxOutboundPendingConnections"
+  | "outOfSyncReconnectMs"
 >;
 
 /**
  * Plans one tick: preferred addresses first, for free and for non-preferred slots alike; then the out-of-sync rule; then
- * outbound addresses for free slots; then inbound ones for all pending slots that are left, whatever the number of peers.
+ * outbound addresses for free slots; then inbound ones for all pending slots that are left, whatever the number of peers,
+ * or for free slots alone where the configuration says so.
  * No address is dialed twice.
  */
 export function planTick<P extends OutboundPeer>(
@@ -128,7 +133,12 @@ export function planTick<P extends OutboundPeer>(
       : pendingSlots;
     dial("outbound", size, `${freeNow} outbound slots are free`);
   }
-  dial("inbound", pendingSlots, `${pendingSlots} pending slots are left to try addresses that never answered a dial`);
+  if (config.dialBeyondTarget) {
+    dial("inbound", pendingSlots, `${pendingSlots} pending slots are left to try addresses that never answered a dial`);
+  } else {
+    const left = Math.min(pendingSlots, freeNow - dialed.size - state.pendingOutbound);
+    dial("inbound", left, `${left} outbound slots are free and nobody better is known`);
+  }
   return { steps, outOfSyncSinceMs: sync.sinceMs };
 }
 

@@ -9,6 +9,7 @@ import { type DialState, type OutboundPeer, outboundTarget, outOfSyncStep, planT
 const CONFIG = {
   targetPeerConnections: 8,
   skipConnectionAdjustment: false,
+  dialBeyondTarget: true,
   maxOutboundPendingConnections: 56,
   outOfSyncReconnectMs: 60_000,
 };
@@ -94,6 +95,22 @@ test("planTick dials by type in upstream's order and numbers", () => {
   ];
   for (const [fields, stock, expected] of table) {
     assert.equal(summary(fields, CONFIG, sources(stock)), expected, JSON.stringify([fields, expected]));
+  }
+});
+
+test("planTick leaves addresses that never answered alone when they are to fill free slots only", () => {
+  const config = { ...CONFIG, dialBeyondTarget: false };
+  const table: [Partial<DialState<OutboundPeer>>, Partial<Record<PeerType, number[]>>, string][] = [
+    [{ outbound: outbound(8, 8) }, {}, ""],
+    [{}, {}, "preferred 8, outbound 8"],
+    [{}, { preferred: [1, 2], outbound: [] }, "preferred 2, inbound 6"],
+    [{ outbound: outbound(6) }, { preferred: [], outbound: [] }, "inbound 2"],
+    // Dials under way may take the slots.
+    [{ outbound: outbound(6), pendingOutbound: 1 }, { preferred: [], outbound: [] }, "inbound 1"],
+    [{ outbound: outbound(6), pendingOutbound: 2 }, { preferred: [], outbound: [] }, ""],
+  ];
+  for (const [fields, stock, expected] of table) {
+    assert.equal(summary(fields, config, sources(stock)), expected, JSON.stringify([fields, expected]));
   }
 });
 

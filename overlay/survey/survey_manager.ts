@@ -18,17 +18,9 @@ import {
 } from "../wire/survey_messages.ts";
 import { decode, encode } from "../wire/xdr.ts";
 import { MAX_REQUESTS_PER_LEDGER, SurveyMessageLimiter } from "./message_limiter.ts";
-import { limitedOf, summaryOf, type SurveySummary } from "./message_summary.ts";
+import { type ReadSurveyMessage, readSurveyMessage, type Told } from "./read_message.ts";
 import { ScpTiming } from "./scp_timing.ts";
-import {
-  isSignedSurveyMessage,
-  isSurveyMessage,
-  signRequest,
-  signResponse,
-  signStart,
-  signStop,
-  type SurveyMessage,
-} from "./signatures.ts";
+import { signRequest, signResponse, signStart, signStop, type SurveyMessage } from "./signatures.ts";
 import { SurveyDataManager, type SurveyPeer, type SurveySettings } from "./survey_data.ts";
 import type { SurveyEvent } from "./survey_event.ts";
 import type {
@@ -156,14 +148,15 @@ export class SurveyManager implements Surveyor {
   }
 
   /**
-   * Takes a survey message of an authenticated peer, and passes it on if it is good.
+   * Takes a survey message of an authenticated peer, and passes it on if it is good. `known` is the same message as another
+   * node of this process read it.
    * @throws OverlayError `xdr_invalid` when it does not decode
    */
-  receive(from: SurveyPeer, message: ReceivedMessage): void {
-    const decoded = message.decode();
-    if (!isSurveyMessage(decoded)) return;
-    const told = summaryOf(decoded);
-    const verdict = this.#judge(from, decoded, told, message);
+  receive(from: SurveyPeer, message: ReceivedMessage, known?: ReadSurveyMessage): void {
+    const read = known ?? readSurveyMessage(message.decode());
+    if (read === undefined) return;
+    const { told } = read;
+    const verdict = this.#judge(from, read, message);
     this.#node.count(verdict);
     const heard: HeardSurveyMessage = { ...told, from: from.nodeId, verdict };
     if (verdict === "bad_signature") from.peer.sendErrorAndDrop("ERR_MISC", INVALID_SIGNATURE);
@@ -174,35 +167,38 @@ export class SurveyManager implements Surveyor {
     for (const listener of [...this.#heardListeners]) listener(heard);
   }
 
-  #judge(from: SurveyPeer, decoded: SurveyMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
+  #judge(from: SurveyPeer, read: ReadSurveyMessage, message: ReceivedMessage): SurveyVerdict {
+    const { decoded } = read;
     switch (decoded.type) {
       case "timeSlicedSurveyStartCollecting":
-        return this.#onStart(from, decoded, told, message);
+        return this.#onStart(from, decoded, read, message);
       case "timeSlicedSurveyStopCollecting":
-        return this.#onStop(from, decoded, told, message);
+        return this.#onStop(from, decoded, read, message);
       case "timeSlicedSurveyRequest":
-        return this.#onRequest(from, decoded, told, message);
+        return this.#onRequest(from, decoded, read, message);
       case "timeSlicedSurveyResponse":
-        return this.#onResponse(from, decoded, told, message);
+        return this.#onResponse(from, decoded, read, message);
     }
   }
 
   /** Source: stellar-core SurveyManager.cpp relayStartSurveyCollecting. */
-  #onStart(from: SurveyPeer, signed: StartMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
+  #onStart(from: SurveyPeer, signed: StartMessage, read: ReadSurveyMessage, message: ReceivedMessage): SurveyVerdict {
+    const { told } = read;
     if (!this.#permits(signed.surveyStart.startCollecting.surveyorId, told.surveyorId)) return "not_permitted";
     if (!this.#limiter.ledgerOk(told.ledgerNum)) return "ledger";
     if (this.#data.phase !== "inactive") return "phase";
-    if (!isSignedSurveyMessage(signed)) return "bad_signature";
+    if (!read.signed) return "bad_signature";
     this.#start(told, from.nodeId);
     this.#node.relay(from, message);
     return "relayed";
   }
 
   /** Source: stellar-core SurveyManager.cpp relayStopSurveyCollecting. */
-  #onStop(from: SurveyPeer, signed: StopMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
+  #onStop(from: SurveyPeer, signed: StopMessage, read: ReadSurveyMessage, message: ReceivedMessage): SurveyVerdict {
+    const { told } = read;
     if (!this.#permits(signed.surveyStop.stopCollecting.surveyorId, told.surveyorId)) return "not_permitted";
     if (!this.#limiter.ledgerOk(told.ledgerNum)) return "ledger";
-    if (!isSignedSurveyMessage(signed)) return "bad_signature";
+    if (!read.signed) return "bad_signature";
     const { phase, nonce, surveyorId } = this.#data;
     if (phase !== "collecting") return "phase";
     if (nonce !== told.nonce) return "other_nonce";
@@ -214,12 +210,18 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp relayOrProcessRequest. */
-  #onRequest(from: SurveyPeer, signed: RequestMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
+  #onRequest(
+    from: SurveyPeer,
+    signed: RequestMessage,
+    read: ReadSurveyMessage,
+    message: ReceivedMessage,
+  ): SurveyVerdict {
+    const { told } = read;
     const { request } = signed.surveyRequest;
     if (!this.#permits(request.request.surveyorPeerId, told.surveyorId)) return "not_permitted";
     let failed: SurveyVerdict | undefined;
     const refusal = this.#limiter.addRequest(limitedOf(told), () => {
-      failed = this.#reportingProblem(told.nonce) ?? (isSignedSurveyMessage(signed) ? undefined : "bad_signature");
+      failed = this.#reportingProblem(told.nonce) ?? (read.signed ? undefined : "bad_signature");
       return failed === undefined;
     });
     if (refusal !== undefined) return refusal === "validation" ? failed! : refusal;
@@ -229,10 +231,16 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp relayOrProcessResponse. */
-  #onResponse(from: SurveyPeer, signed: ResponseMessage, told: SurveySummary, message: ReceivedMessage): SurveyVerdict {
+  #onResponse(
+    from: SurveyPeer,
+    signed: ResponseMessage,
+    read: ReadSurveyMessage,
+    message: ReceivedMessage,
+  ): SurveyVerdict {
+    const { told } = read;
     let failed: SurveyVerdict | undefined;
     const refusal = this.#limiter.recordResponse(limitedOf(told), () => {
-      failed = this.#reportingProblem(told.nonce) ?? (isSignedSurveyMessage(signed) ? undefined : "bad_signature");
+      failed = this.#reportingProblem(told.nonce) ?? (read.signed ? undefined : "bad_signature");
       return failed === undefined;
     });
     if (refusal !== undefined) return refusal === "validation" ? failed! : refusal;
@@ -278,7 +286,7 @@ export class SurveyManager implements Surveyor {
   }
 
   /** Source: stellar-core SurveyManager.cpp processTimeSlicedTopologyRequest. */
-  #answer(asked: TimeSlicedSurveyRequest, told: SurveySummary): SurveyVerdict {
+  #answer(asked: TimeSlicedSurveyRequest, told: Told): SurveyVerdict {
     if (told.surveyorId !== this.#data.surveyorId) return "other_surveyor";
     const { inboundPeersIndex: inboundIndex, outboundPeersIndex: outboundIndex, request } = asked;
     const page = this.#data.page(inboundIndex, outboundIndex);
@@ -389,7 +397,7 @@ export class SurveyManager implements Surveyor {
   }
 
   /** An answer to us. Source: stellar-core SurveyManager.cpp processTimeSlicedTopologyResponse. */
-  #take({ response }: TimeSlicedSurveyResponse, told: SurveySummary, from: SurveyPeer): SurveyVerdict {
+  #take({ response }: TimeSlicedSurveyResponse, told: Told, from: SurveyPeer): SurveyVerdict {
     const page = this.#asked.get(told.ledgerNum)?.get(told.surveyedId!);
     // The request may be of an earlier run of ours, and have come back to us.
     if (page === undefined || this.#key === undefined) return "unknown_request";
@@ -433,6 +441,10 @@ type StartMessage = Of<"timeSlicedSurveyStartCollecting">;
 type StopMessage = Of<"timeSlicedSurveyStopCollecting">;
 type RequestMessage = Of<"timeSlicedSurveyRequest">;
 type ResponseMessage = Of<"timeSlicedSurveyResponse">;
+
+function limitedOf({ ledgerNum, surveyorId, surveyedId }: Told) {
+  return { ledgerNum, surveyor: surveyorId, surveyed: surveyedId! };
+}
 
 /** The body of an opened answer; undefined when it is none, or more. */
 function decodedBody(plain: Uint8Array): SurveyTopology | undefined {

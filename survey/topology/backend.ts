@@ -97,7 +97,7 @@ export interface SurveyBackend {
    * Direct: the ledger number. Via: the number of the batch that the node sends every 15 s. Undefined while unknown.
    */
   turn(): number | undefined;
-  /** Requests that can still be asked for in this turn. Direct: 10 less those sent. Via: 10, or 5, less those queued. */
+  /** Requests that can still be asked for in this turn. Direct: 10 less those sent. Via: 10 less those queued. Throws what its methods reject with. */
   roomInTurn(): number;
   /** Typical length of a turn in ms, for estimates. */
   readonly turnMs: number;

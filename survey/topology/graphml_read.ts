@@ -43,7 +43,8 @@ export function parseGraphMl(text: string, path: string): ParsedGraph {
   if (checked !== true) {
     const { line, col, msg } = checked.err;
     const skipped = text.slice(0, text.length - body.length).split("\n").length - 1;
-    throw invalid(path, `line ${line + skipped}, column ${col}`, `this is not XML: ${msg}`);
+    const place = `line ${line + skipped}` + (col === undefined ? "" : `, column ${col}`);
+    throw invalid(path, place, `this is not XML: ${msg}`);
   }
   let parsed: Element;
   try {

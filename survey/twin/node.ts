@@ -13,9 +13,11 @@ import { Peer, type PeerHandlers, type PeerSettings } from "../../overlay/peer/p
 import type { Endpoint, Listener, Socket, Transport } from "../../overlay/transport/transport.ts";
 import { encodeMessage, MessageType, type ReceivedMessage } from "../../overlay/wire/messages.ts";
 import type { WireAddress } from "../../overlay/wire/types.ts";
-import type { Service, TwinNodePlan } from "./node_plan.ts";
+import { isLive, type Service, type TwinNodePlan } from "./node_plan.ts";
 import type { SignedEnvelope } from "./scp.ts";
 import { SlowSocket } from "./slow_socket.ts";
+import type { FleetSurvey } from "./survey_fleet.ts";
+import { type SurveyedTwinNode, TwinSurvey } from "./survey_node.ts";
 
 /** What a node asks of its twin. */
 export interface Fleet {
@@ -35,6 +37,8 @@ export interface Fleet {
   envelope(id: FloodId): SignedEnvelope | undefined;
   /** The SCP_QUORUMSET message for a hash (hex), if this node has it. */
   quorumSet(node: number, hash: string): Uint8Array | undefined;
+  /** Undefined when the network cannot be surveyed. */
+  readonly survey: FleetSurvey | undefined;
 }
 
 /** Watching is for strangers. Between two nodes of the twin nobody watches, so thousands of idle connections cost nothing. */
@@ -89,6 +93,7 @@ export class TwinNode {
   readonly #early = new Map<Peer, Set<FloodId>>();
   #externalized = 0;
   #peersMessage: WireAddress[] | undefined;
+  #survey: TwinSurvey | undefined;
 
   constructor(plan: TwinNodePlan, fleet: Fleet) {
     this.plan = plan;
@@ -113,6 +118,24 @@ export class TwinNode {
       this.#fleet.joined(this.#local.nodeIdText);
     }
     return this.#local;
+  }
+
+  /** The node's part in surveys; undefined when the network cannot be surveyed, or the node takes no part in the network. */
+  get survey(): TwinSurvey | undefined {
+    const { survey, clock, random } = this.#fleet;
+    if (survey === undefined || !isLive(this.plan.behaviour)) return undefined;
+    const flood: SurveyedTwinNode["flood"] = (id, message, { from, to }) => {
+      if (from !== undefined) this.#floodgate.addRecord(id, this.#externalized, from);
+      const told = this.#floodgate.broadcast(id, this.#externalized, to ?? this.#authenticatedIds());
+      for (const nodeId of told) this.#byId.get(nodeId)?.send(message);
+      return told;
+    };
+    return this.#survey ??= new TwinSurvey({ plan: this.plan, local: this.local, clock, random, flood }, survey);
+  }
+
+  /** Every few seconds, when there are surveys. */
+  tick(nowMs: number): void {
+    this.#survey?.tick(nowMs);
   }
 
   /** Connections with a finished handshake. */
@@ -153,9 +176,7 @@ export class TwinNode {
   /** Sends a statement of our own, or hands on one that was received. */
   announce(envelope: SignedEnvelope): void {
     this.#remember(envelope);
-    const nodes: string[] = [];
-    for (const [id, peer] of this.#byId) if (peer.authenticated) nodes.push(id);
-    for (const id of this.#floodgate.broadcast(envelope.id, envelope.slot, nodes)) {
+    for (const id of this.#floodgate.broadcast(envelope.id, envelope.slot, this.#authenticatedIds())) {
       const peer = this.#byId.get(id)!;
       if (peer.flowControl.queued >= MAX_WAITING) continue;
       const early = this.#early.get(peer);
@@ -164,15 +185,16 @@ export class TwinNode {
     }
   }
 
-  /** Says goodbye to strangers, accepts nobody any more. {@link destroy} follows. */
-  close(): void {
+  /** Says goodbye to strangers, accepts nobody any more; resolves when the port is free. {@link destroy} follows. */
+  async close(): Promise<void> {
     this.#closed = true;
-    void this.#listener?.close();
+    const listener = this.#listener;
     this.#listener = undefined;
     // Source: stellar-core OverlayManagerImpl.cpp shutdown.
     for (const peer of [...this.#peers]) {
       if (peer.dropped === undefined && !this.#isFromMember(peer)) peer.sendErrorAndDrop("ERR_MISC", "shutdown");
     }
+    await listener?.close();
   }
 
   /** Closes every connection at once. */
@@ -227,6 +249,12 @@ export class TwinNode {
     return peer;
   }
 
+  #authenticatedIds(): string[] {
+    const nodes: string[] = [];
+    for (const [id, peer] of this.#byId) if (peer.authenticated) nodes.push(id);
+    return nodes;
+  }
+
   #isFromMember(peer: Peer): boolean {
     return peer.nodeIdText !== undefined && this.#fleet.isMember(peer.nodeIdText);
   }
@@ -249,12 +277,14 @@ export class TwinNode {
         : { reason: "peer rejected", error: "ERR_LOAD", failure: { code: "peer_rejected", text: "peer rejected" } },
     onAuthenticated: (peer) => {
       if (!this.#isFromMember(peer)) this.#early.set(peer, new Set());
+      this.survey?.admitted(peer);
       this.#decide(peer, true);
     },
     onMessage: (peer, message) => this.#onMessage(peer, message),
     onDropped: (peer, drop) => {
       if (this.#byId.get(peer.nodeIdText!) === peer) this.#byId.delete(peer.nodeIdText!);
       this.#early.delete(peer);
+      this.#survey?.dropped(peer);
       this.#decide(peer, false);
       if (drop.by === "remote") this.#peers.delete(peer);
       // The socket of a peer we dropped lives until the remote closes its side, at most as long as upstream waits.
@@ -270,12 +300,20 @@ export class TwinNode {
   #onMessage(peer: Peer, message: ReceivedMessage): void {
     switch (message.type) {
       case MessageType.scpMessage: {
-        const envelope = this.#fleet.envelope(floodIdOf(message.bytes));
+        const id = floodIdOf(message.bytes);
+        const envelope = this.#fleet.envelope(id);
+        this.#survey?.flooded(peer, id, message.bytes.length);
         // Neither recorded nor handed on: upstream forgets what it discards.
         if (envelope === undefined || peer.nodeIdText === undefined) return;
         if (this.#floodgate.addRecord(envelope.id, envelope.slot, peer.nodeIdText)) this.announce(envelope);
         return;
       }
+      case MessageType.timeSlicedSurveyRequest:
+      case MessageType.timeSlicedSurveyResponse:
+      case MessageType.timeSlicedSurveyStartCollecting:
+      case MessageType.timeSlicedSurveyStopCollecting:
+        this.#survey?.receive(peer, floodIdOf(message.bytes), message);
+        return;
       case MessageType.getScpState: {
         const request = message.decode();
         if (request.type === "getScpState") this.#sendScpState(peer, request.ledgerSeq);
@@ -302,7 +340,13 @@ export class TwinNode {
     let statements = this.#slots.get(slot);
     if (statements === undefined) this.#slots.set(slot, statements = new Map());
     statements.set(`${kind === "nominate" ? "n" : "b"}${validator}`, envelope);
-    if (kind !== "externalize" || slot <= this.#externalized) return;
+    if (kind !== "externalize") return;
+    if (this.#survey !== undefined) {
+      let count = 0;
+      for (const statement of statements.values()) if (statement.kind === "externalize") count++;
+      this.#survey.externalized(slot, count, validator === this.plan.index);
+    }
+    if (slot <= this.#externalized) return;
     this.#externalized = slot;
     const oldest = slot - this.#fleet.rememberedSlots + 1;
     for (const known of this.#slots.keys()) if (known < oldest) this.#slots.delete(known);

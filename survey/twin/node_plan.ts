@@ -34,6 +34,18 @@ export const MAX_BOOK = 50;
 /** Services that a "not-stellar" address may turn out to be. */
 export type Service = "http" | "tls" | "ssh";
 
+/** What a node does when the network is surveyed. One without a role sees START, passes everything on and answers. */
+export const SURVEY_ROLES = [
+  /** Permits nobody: neither answers nor passes survey messages on. */
+  "opted-out",
+  /** Is not there when the twin starts, and joins once a survey has begun: it never saw START. */
+  "late",
+  /** Stops once a survey has begun, and comes back without a memory of it. */
+  "restarting",
+] as const;
+/** One of {@link SURVEY_ROLES}. */
+export type SurveyRole = (typeof SURVEY_ROLES)[number];
+
 /** One node of the twin. */
 export interface TwinNodePlan {
   index: number;
@@ -60,6 +72,10 @@ export interface TwinNodePlan {
   book: Endpoint[];
   /** Indices of the nodes it connects to when the twin starts. */
   links: number[];
+  /** Only of nodes that take part in the network. */
+  surveyRole?: SurveyRole;
+  /** Ledgers it is behind the network when it judges survey messages; within 6 they are good. Default 0. */
+  lagLedgers?: number;
 }
 
 /** The whole twin. */
@@ -69,6 +85,8 @@ export interface TwinPlan {
   nodes: TwinNodePlan[];
   /** Indices of the nodes to start a crawl from; all are reachable unless a topology file says otherwise. */
   seeds: number[];
+  /** Node ids, `G...`, of those who may survey the network. Absent: nobody may, and nodes ignore survey messages. */
+  surveyorKeys?: readonly string[];
 }
 
 /** Where a node listens. */

@@ -8,6 +8,7 @@ import { parsePeerAddress } from "../../overlay/base/peer_address.ts";
 import { SeededRandom, shuffle } from "../../overlay/base/random.ts";
 import { sha256 } from "../../overlay/crypto/primitives.ts";
 import type { Endpoint } from "../../overlay/transport/transport.ts";
+import { drawHubs, drawSurveyRoles, type TwinSurveyOptions } from "./survey_roles.ts";
 import { drawTopology, type TopologyKind } from "./topology.ts";
 import {
   type Behaviour,
@@ -51,6 +52,12 @@ export interface TwinOptions {
   hosts?: "loopback" | "ports";
   /** Default 11625. */
   port?: number;
+  /** Connections that a node makes; in a ring it is one. Default 2, above 500 nodes 1. */
+  dials?: number;
+  /** Nodes with up to 60 connections, in either direction: their lists take several pages of a survey. Default 0. */
+  hubs?: number;
+  /** Who may survey, and nodes that differ then; the rest of the network is the same without it. */
+  survey?: TwinSurveyOptions;
 }
 
 /** Validators of a twin of this size: each of their statements crosses every connection, so a large twin has few. */
@@ -89,9 +96,15 @@ export function planTwin(options: TwinOptions): TwinPlan {
     links: [],
   });
   const plan: TwinPlan = { passphrase: LOCAL.passphrase, seed, nodes: [], seeds: [] };
+  const drawSurvey = (): TwinPlan => {
+    const drawn = new SeededRandom(readUint32(sha256(encodeText(`twin survey\0${seed}`)), 0));
+    drawHubs(plan, options.hubs ?? 0, drawn);
+    if (options.survey !== undefined) drawSurveyRoles(plan, options.survey, drawn);
+    return plan;
+  };
   if (file !== undefined) {
     placeFile(plan, file, node);
-    return plan;
+    return drawSurvey();
   }
 
   const kind = options.topology as TopologyKind;
@@ -112,8 +125,8 @@ export function planTwin(options: TwinOptions): TwinPlan {
     plan.nodes.push(node(i, behaviour, validators.has(i), release));
   }
   const dead = Array.from({ length: Math.ceil(count * mix.dead) }, (_, i) => place(count + i));
-  drawTopology(plan, kind, dead, random);
-  return plan;
+  drawTopology(plan, kind, dead, random, options.dials);
+  return drawSurvey();
 }
 
 /** 127.0.0.2 upward, without the first and last address of each block of 256. */
@@ -169,6 +182,8 @@ function placeFile(
         ledgerVersion: entry.ledgerVersion ?? release.ledgerVersion,
       }),
       name: entry.name,
+      ...(entry.survey === undefined ? {} : { surveyRole: entry.survey }),
+      ...(entry.lagLedgers === undefined ? {} : { lagLedgers: entry.lagLedgers }),
     };
   });
   for (const [i, entry] of file.nodes.entries()) {

@@ -19,13 +19,22 @@ const LARGE = 500;
 /** Room left in a book for entries that the repair adds. */
 const DRAWN_BOOK = MAX_BOOK - 10;
 
-/** Fills `book` and `links` of every node. `dead` are addresses where nobody listens. */
-export function drawTopology(plan: TwinPlan, kind: TopologyKind, dead: Endpoint[], random: Random): void {
+/**
+ * Fills `book` and `links` of every node. `dead` are addresses where nobody listens; `dials` is how many connections a node
+ * makes, if the kind does not say.
+ */
+export function drawTopology(
+  plan: TwinPlan,
+  kind: TopologyKind,
+  dead: Endpoint[],
+  random: Random,
+  dials = plan.nodes.length > LARGE ? 1 : 2,
+): void {
   const count = plan.nodes.length;
   const books = plan.nodes.map((node) =>
     node.behaviour === "other-network" ? new Set<number>() : drawBook(plan, kind, node.index, random)
   );
-  const links = drawLinks(plan, kind, random);
+  const links = drawLinks(plan, kind, random, dials);
   joinComponents(plan, links, random);
   for (const [a, targets] of links.entries()) {
     for (const b of targets) {
@@ -119,7 +128,7 @@ function drawBook(plan: TwinPlan, kind: TopologyKind, self: number, random: Rand
 }
 
 /** Who dials whom, one direction per pair. */
-function drawLinks(plan: TwinPlan, kind: TopologyKind, random: Random): Set<number>[] {
+function drawLinks(plan: TwinPlan, kind: TopologyKind, random: Random, own: number): Set<number>[] {
   const { nodes } = plan;
   const links = nodes.map(() => new Set<number>());
   const live = nodes.filter((node) => isLive(node.behaviour)).map((node) => node.index);
@@ -133,7 +142,6 @@ function drawLinks(plan: TwinPlan, kind: TopologyKind, random: Random): Set<numb
       if (link(a, from[random.int(from.length)])) made++;
     }
   };
-  const own = nodes.length > LARGE ? 1 : 2;
   if (kind === "ring") {
     for (const [at, a] of live.entries()) {
       for (let step = 1; step < live.length; step++) if (link(a, live[(at + step) % live.length])) break;

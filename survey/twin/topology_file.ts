@@ -1,7 +1,7 @@
 /** A network drawn by hand: the JSON document of `simulate --topology FILE`, read and checked. */
 import { OverlayError } from "../../overlay/base/errors.ts";
 import { ipVersion, parsePeerAddress } from "../../overlay/base/peer_address.ts";
-import { type Behaviour, BEHAVIOURS, isLive, MAX_BOOK } from "./node_plan.ts";
+import { type Behaviour, BEHAVIOURS, isLive, MAX_BOOK, SURVEY_ROLES, type SurveyRole } from "./node_plan.ts";
 
 /** One node of a {@link TopologyFile}. */
 export interface TopologyNode {
@@ -18,6 +18,10 @@ export interface TopologyNode {
   ledgerVersion?: number;
   /** Address book, at most 50 entries: names, or `ip:port` for addresses outside the fleet. */
   book?: string[];
+  /** What it does when the network is surveyed. Only a node that takes part in the network has a role. */
+  survey?: SurveyRole;
+  /** Ledgers it is behind when it judges survey messages. */
+  lagLedgers?: number;
 }
 
 /** A whole network. */
@@ -38,6 +42,8 @@ const NODE_FIELDS = new Set([
   "overlayMinVersion",
   "ledgerVersion",
   "book",
+  "survey",
+  "lagLedgers",
 ]);
 
 /**
@@ -79,7 +85,7 @@ export function checkTopology(document: unknown, path: string): TopologyFile {
   for (const [i, node] of nodes.entries()) {
     const at = `nodes[${i}].`;
     check(isObject(node), `nodes[${i}]: must be an object`);
-    const { name, behaviour, validator, versionStr, book, ...numbers } = node as Record<string, unknown>;
+    const { name, behaviour, validator, versionStr, book, survey, ...numbers } = node as Record<string, unknown>;
     noOther(node as Record<string, unknown>, NODE_FIELDS, at);
     check(typeof name === "string" && name !== "" && !name.includes(":"), `${at}name: must be a text without ':'`);
     check(!byName.has(name as string), `${at}name: '${name}' is taken`);
@@ -91,6 +97,14 @@ export function checkTopology(document: unknown, path: string): TopologyFile {
     check(
       validator !== true || isLive((behaviour ?? "reachable") as Behaviour),
       `${at}validator: a node that is ${behaviour} takes no part in the network`,
+    );
+    check(
+      survey === undefined || SURVEY_ROLES.includes(survey as SurveyRole),
+      `${at}survey: one of ${SURVEY_ROLES.join(", ")}`,
+    );
+    check(
+      survey === undefined || isLive((behaviour ?? "reachable") as Behaviour),
+      `${at}survey: a node that is ${behaviour} takes no part in the network`,
     );
     check(
       versionStr === undefined ||
