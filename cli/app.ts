@@ -9,6 +9,7 @@ import { VERSION } from "../overlay/base/version.ts";
 import { systemResolver, TcpTransport } from "../overlay/transport/tcp.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
@@ -31,6 +32,7 @@ Examples:
   stellar-overlay connect core-testnet1.stellar.org --network testnet
   stellar-overlay crawl --network testnet --listen 10
   stellar-overlay crawl --network pubnet --json --out pubnet.json
+  stellar-overlay doctor core-testnet1.stellar.org
   stellar-overlay run --network testnet --metrics 11627
   stellar-overlay simulate --nodes 60 &  stellar-overlay crawl --network local 127.0.0.2:11625`;
 
@@ -48,6 +50,7 @@ export function buildProgram(start: Start): Command {
     .addHelpText("after", EXAMPLES);
   addConnect(program, start);
   addCrawl(program, start);
+  addDoctor(program, start);
   addRun(program, start);
   addSimulate(program, start);
   for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);

@@ -82,7 +82,7 @@ export async function examine(options: Examination): Promise<Examined> {
       await pause();
       evidence.announced = await ask(announced, options);
     }
-    if (main.visit.peers !== undefined && options.samplePeers > 0 && main.visit.stagesMs.grant !== undefined) {
+    if (main.visit.peers !== undefined && options.samplePeers > 0) {
       evidence.peers = await samplePeers(main, main.visit.peers, options);
     }
     stopped(evidence, options);

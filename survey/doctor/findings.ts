@@ -93,12 +93,7 @@ function talk(evidence: Evidence, add: Add): void {
   const alive = probes.filter((probe) => !isDead(probe));
   const main = mainProbe(evidence);
   if (main === undefined) {
-    const failures = alive.flatMap((probe) =>
-      probe.visit.failure === undefined || probe.visit.failure.code === "local_close"
-        ? []
-        : [`${describeQuestion(probe)}: ${describeFailure(readable(probe))}`]
-    );
-    add("hello", false, failures.length === 0 ? "no HELLO yet" : failures.join("; "));
+    add("hello", false, silence(alive));
     return;
   }
   const { hello, nodeId, stagesMs } = main.visit;
@@ -132,7 +127,14 @@ function talk(evidence: Evidence, add: Add): void {
   }
   clock(evidence, add);
   admission(evidence, main, add);
-  if (stagesMs.grant === undefined) return;
+  if (stagesMs.grant !== undefined) live(evidence, main, add);
+  if (stagesMs.auth !== undefined) peers(evidence, main, add);
+  announcedPort(evidence, main, add);
+}
+
+/** It admitted us. */
+function live(evidence: Evidence, main: Probe, add: Add): void {
+  const { stagesMs } = main.visit;
   const late = slowStage(evidence);
   const rtt = main.visit.rttMs.length === 0 ? "" : `, a round trip ${ms(Math.min(...main.visit.rttMs))}`;
   add(
@@ -142,11 +144,13 @@ function talk(evidence: Evidence, add: Add): void {
       ? `HELLO ${ms(stagesMs.hello!)}, AUTH ${ms(stagesMs.auth!)}${rtt}`
       : `${late.stage} took ${ms(late.ms)}; stellar-core gives up after ${SLOW_MS} ms of silence`,
   );
-  ledger(main, about.expectsValidator, add);
-  peers(evidence, main, add);
+  ledger(main, evidence.case.expectsValidator, add);
+}
+
+function announcedPort(evidence: Evidence, main: Probe, add: Add): void {
   const port = portAnswers(evidence);
   if (port !== undefined) {
-    const announced = hello!.listeningPort;
+    const announced = main.visit.hello!.listeningPort;
     const same = announced === main.question.to.port;
     add(
       "announced_port",
@@ -158,6 +162,25 @@ function talk(evidence: Evidence, add: Add): void {
         : `it announces port ${announced}: ${announcedFailure(evidence)}`,
     );
   }
+}
+
+/** Why no HELLO came: each reason once, with all the ways we asked. */
+function silence(alive: readonly Probe[]): string {
+  /** BOUNDED: by the probes. */
+  const reasons = new Map<string, string[]>();
+  for (const probe of alive) {
+    const { failure } = probe.visit;
+    if (failure === undefined || failure.code === "local_close") continue;
+    const reason = failure.code === "silent_close"
+      ? "reads our HELLO and closes without a byte"
+      : describeFailure(readable(probe));
+    const asked = reasons.get(reason) ?? [];
+    reasons.set(reason, asked);
+    const as = describeQuestion(probe);
+    if (!asked.includes(as)) asked.push(as);
+  }
+  if (reasons.size === 0) return "no HELLO yet";
+  return [...reasons].map(([reason, asked]) => `${reason} (asked on ${asked.join("; ")})`).join("; then ");
 }
 
 function askedId(probe: Probe): string | undefined {
@@ -202,11 +225,10 @@ function ban(alive: readonly Probe[], identityGiven: boolean, add: Add): void {
   if (identityGiven && letIn) add("ban", true, "it answers HELLO to the given identity");
 }
 
+const REFUSES_VERSIONS: readonly string[] = ["wrong_version", "version_mismatch"];
+
 function versions(alive: readonly Probe[], window: string, add: Add): void {
-  const refused = alive.find((probe) => {
-    const code = codeOf(probe);
-    return code === "wrong_version" || code === "version_mismatch";
-  });
+  const refused = alive.find((probe) => REFUSES_VERSIONS.includes(codeOf(probe) ?? ""));
   if (refused === undefined) {
     add("versions", true, `overlay ${window} meets ours`);
     return;
@@ -257,7 +279,7 @@ function admission(evidence: Evidence, main: Probe, add: Add): void {
     add("admission", false, `it admitted us, and ended it after ${ms(dropped.visit.durationMs)}${said}`);
   } else if (stagesMs.grant !== undefined) add("admission", true, "it admitted us and granted credit");
   else if (state === "full") add("admission", false, `authenticated, then no free slot${text}`);
-  else if (failure !== undefined && failure.code !== "local_close") {
+  else if (failure !== undefined && failure.code !== "local_close" && !REFUSES_VERSIONS.includes(failure.code)) {
     add("admission", false, `${describeFailure(readable(main))}${text}`);
   }
 }
