@@ -5,7 +5,7 @@
  */
 import { certificateFacts } from "../probe/connect.ts";
 import type { Evidence } from "./evidence.ts";
-import { isHello } from "./next_question.ts";
+import { isHello, isRefused } from "./next_question.ts";
 import { mainProbe, STALE_MS } from "./signs.ts";
 
 /** What is known of the two clocks. */
@@ -53,7 +53,7 @@ export function clocks(evidence: Evidence): Clocks {
   const oursOff = networkAheadMs !== undefined && Math.abs(networkAheadMs) > MAX_TIME_SLIP_MS;
   if (oursOff) return { ...known, whose: "ours", aheadMs: -networkAheadMs, exact: true };
   // Our certificate was taken for expired: the node's clock is ahead of ours by an hour at least.
-  const refused = met.some((probe) => probe.question.cert === "future");
+  const refused = met.some((probe) => probe.question.cert === "future" && isRefused(evidence.probes, probe));
   const low = Math.max(theirsAhead?.minMs ?? -Infinity, refused ? CERT_LIFE_MS : -Infinity);
   const high = theirsAhead?.maxMs ?? Infinity;
   const ahead = low > MAX_TIME_SLIP_MS, behind = high < -MAX_TIME_SLIP_MS;

@@ -5,7 +5,7 @@ import { networkLabel, networkNameOf } from "../../overlay/base/networks.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
 import { clocks, MAX_TIME_SLIP_MS } from "./clocks.ts";
 import type { Evidence, Probe } from "./evidence.ts";
-import { codeOf, isDead, isHello } from "./next_question.ts";
+import { codeOf, isDead, isHello, isRefused, isUsual } from "./next_question.ts";
 import { answering, isStale, mainProbe, portAnswers, sampleIsPoor, SLOW_MS, slowStage } from "./signs.ts";
 
 /** What a finding is about, in the order of the tree. */
@@ -199,27 +199,14 @@ function announcedFailure({ announced }: Evidence): string {
 }
 
 function ban(alive: readonly Probe[], identityGiven: boolean, add: Add): void {
-  const silent = alive.filter((probe) => codeOf(probe) === "silent_close" && probe.question.identity === "given");
   const fresh = alive.find((probe) =>
     probe.question.identity === "fresh" && probe.question.cert === "now" && isHello(probe)
   );
-  if (silent.length > 0 && fresh !== undefined) {
-    const on = silent.find((probe) => probe.question.network.passphrase === fresh.question.network.passphrase);
-    if (on !== undefined) {
-      const last = alive.findLast((probe) =>
-        probe.question.identity === "given" && probe.question.cert === "now" &&
-        probe.question.network.passphrase === fresh.question.network.passphrase
-      );
-      const isBanned = last !== undefined && codeOf(last) === "silent_close";
-      add(
-        "ban",
-        !isBanned,
-        isBanned
-          ? "closes without a byte for this identity, and answers HELLO to a fresh one"
-          : "closed once without a byte for this identity, and answered it later",
-      );
-      return;
-    }
+  const usual = fresh === undefined ? undefined : alive.filter((probe) => isUsual(probe, fresh.question));
+  if (fresh !== undefined && usual!.some((probe) => codeOf(probe) === "silent_close")) {
+    return isRefused(alive, fresh)
+      ? add("ban", false, "closes without a byte for this identity, and answers HELLO to a fresh one")
+      : add("ban", true, "closed once without a byte for this identity, and answered it later");
   }
   const letIn = alive.some((probe) => probe.question.identity === "given" && isHello(probe));
   if (identityGiven && letIn) add("ban", true, "it answers HELLO to the given identity");
@@ -241,7 +228,9 @@ function versions(alive: readonly Probe[], window: string, add: Add): void {
 function clock(evidence: Evidence, add: Add): void {
   const time = clocks(evidence);
   const parts: string[] = [];
-  const refused = evidence.probes.some((probe) => probe.question.cert === "future" && isHello(probe));
+  const refused = evidence.probes.some((probe) =>
+    probe.question.cert === "future" && isHello(probe) && isRefused(evidence.probes, probe)
+  );
   if (refused) parts.push("it answers only to a certificate of the far future: to its clock ours has expired");
   if (time.theirsAhead !== undefined) {
     const { minMs, maxMs } = time.theirsAhead;

@@ -133,6 +133,12 @@ export function isUsual(probe: Probe, question: Question): boolean {
   return identity === "given" && cert === "now" && network.passphrase === question.network.passphrase;
 }
 
+/** Whether we, as we are, were met by silence on the network of `probe`, the last time we asked. */
+export function isRefused(probes: readonly Probe[], probe: Pick<Probe, "question">): boolean {
+  const last = probes.findLast((other) => isUsual(other, probe.question));
+  return last !== undefined && codeOf(last) === "silent_close";
+}
+
 /** Whether its clock, as its certificate shows it, can be so far ahead that our certificate looks expired there. */
 function clockExplains(probe: Probe): boolean {
   const { hello, helloAtMs } = probe.visit;

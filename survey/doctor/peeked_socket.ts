@@ -17,7 +17,11 @@ export class PeekedSocket implements Socket {
   #looked = false;
 
   /** `onFirst` is called once: the first record is here, or what came is none, or the stream ended. */
-  constructor(inner: Socket, clock: Clock, onFirst: (bytes: Uint8Array, end: SocketEnd | undefined) => void) {
+  constructor(
+    inner: Socket,
+    clock: Clock,
+    onFirst: (peeked: PeekedSocket, bytes: Uint8Array, end: SocketEnd | undefined) => void,
+  ) {
     this.#inner = inner;
     this.#clock = clock;
     this.remote = inner.remote;
@@ -26,7 +30,7 @@ export class PeekedSocket implements Socket {
       if (this.#looked || (this.#end === undefined && !isWhole(this.#held))) return;
       this.#looked = true;
       if (this.#end === undefined) inner.pause();
-      onFirst(this.#held, this.#end);
+      onFirst(this, this.#held, this.#end);
     };
     inner.attach({
       onData: (chunk) => {

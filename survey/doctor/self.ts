@@ -222,7 +222,7 @@ class WaitingRoom {
       done({ ...NOTHING, end: { by, code: failure.code, detail: describeFailure(failure), remoteText: null } });
     };
     const timer = clock.setTimer(FIRST_WAIT_MS, () => wordless({ code: "no_answer", afterMs: FIRST_WAIT_MS }, "us"));
-    const peeked: PeekedSocket = new PeekedSocket(socket, clock, (bytes, end) => {
+    new PeekedSocket(socket, clock, (peeked, bytes, end) => {
       timer.cancel();
       if (bytes.length === 0) {
         const afterMs = Math.round(clock.nowMs() - startedMs);

@@ -9,7 +9,7 @@ import { toHex } from "../../overlay/base/bytes.ts";
 import { type Clocks, clocks } from "./clocks.ts";
 import type { Evidence, Probe } from "./evidence.ts";
 import { type Finding, findingsOf } from "./findings.ts";
-import { codeOf, isDead, isHello, isUsual, wasDropped } from "./next_question.ts";
+import { codeOf, isDead, isHello, isRefused, wasDropped } from "./next_question.ts";
 import { isStale, mainProbe, portAnswers, sampleIsPoor, slowStage } from "./signs.ts";
 
 /** Every verdict there is, and whether the node talks to us: `healthy`, with something to mend (`attention`), or not. */
@@ -233,12 +233,6 @@ function ban(evidence: Evidence, alive: Probe[]): Named | undefined {
     "banned_identity",
     "Ask the node's operator to lift the ban (stellar-core: unban?node=G...), or use another node id.",
   );
-}
-
-/** Whether we, as we are, were met by silence on the network of `probe`, the last time we asked. */
-function isRefused(alive: readonly Probe[], probe: Pick<Probe, "question">): boolean {
-  const last = alive.findLast((other) => isUsual(other, probe.question));
-  return last !== undefined && codeOf(last) === "silent_close";
 }
 
 function clockVerdict(evidence: Evidence, time: Clocks): Named {
