@@ -2,7 +2,7 @@
 import type { ChalkInstance } from "chalk";
 import type { Io } from "../context.ts";
 
-/** Whether stdout shows more than ASCII: a terminal whose locale says UTF-8, or a file or pipe whose reader decides. */
+/** Whether stdout shows more than ASCII: a terminal whose locale says UTF-8. Files and pipes get words. */
 export function showsSigns(io: Io, env: Record<string, string | undefined>): boolean {
   if (!io.outIsTerminal || env.TERM === "dumb" || env.TERM === "linux") return false;
   const locale = env.LC_ALL || env.LC_CTYPE || env.LANG || "";

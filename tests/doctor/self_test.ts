@@ -10,7 +10,7 @@ import type { PeerSettings } from "../../overlay/peer/peer.ts";
 import { MemoryNetwork } from "../../overlay/transport/memory.ts";
 import { callerFindings } from "../../survey/doctor/caller_findings.ts";
 import { type CallerReport, listenToCallers, type SelfReport } from "../../survey/doctor/self.ts";
-import { visit } from "../../survey/probe/visit.ts";
+import { type Visit, visit } from "../../survey/probe/visit.ts";
 import { WrongClock } from "../kit/doctor_patients.ts";
 
 const AT = { host: "10.0.0.1", port: 11_625 };
@@ -21,8 +21,8 @@ async function scene(
     clock: VirtualClock;
     network: MemoryNetwork;
     random: SeededRandom;
-    caller: (options?: { passphrase?: string; aheadMs?: number; settings?: Partial<PeerSettings> }) => Promise<void>;
-  }) => Promise<void>,
+    caller: (options?: { passphrase?: string; aheadMs?: number; settings?: Partial<PeerSettings> }) => Promise<Visit>;
+  }) => Promise<unknown>,
   more: { ownHosts?: string[]; maxCallers?: number } = {},
 ): Promise<SelfReport> {
   const clock = new VirtualClock(), random = new SeededRandom(1);
@@ -51,7 +51,7 @@ async function scene(
     options: { passphrase?: string; aheadMs?: number; settings?: Partial<PeerSettings> } = {},
   ) => {
     const theirs = new WrongClock(clock, options.aheadMs ?? 0);
-    await visit({
+    return await visit({
       to: AT,
       local: node(options.passphrase ?? LOCAL.passphrase, theirs),
       transport: network.transport("10.0.0.9"),
@@ -74,7 +74,9 @@ const wrong = (caller: CallerReport) =>
   callerFindings(caller).filter((finding) => finding.ok === false).map((finding) => finding.code);
 
 test("doctor --self: a caller that does everything right, and its ping is answered", async () => {
-  const { callers } = await scene(async ({ caller }) => await caller());
+  let seen: Visit | undefined;
+  const { callers } = await scene(async ({ caller }) => seen = await caller());
+  assert.deepEqual(seen!.rttMs, [10]);
   assert.equal(callers.length, 1);
   const [caller] = callers;
   assert.deepEqual(wrong(caller), []);
