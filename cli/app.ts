@@ -10,6 +10,7 @@ import { systemResolver, TcpTransport } from "../overlay/transport/tcp.ts";
 import { addBan } from "./commands/ban.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
@@ -34,6 +35,7 @@ Examples:
   stellar-overlay connect core-testnet1.stellar.org --network testnet
   stellar-overlay crawl --network testnet --listen 10
   stellar-overlay crawl --network pubnet --json --out pubnet.json
+  stellar-overlay doctor core-testnet1.stellar.org
   stellar-overlay run --network testnet --metrics 11627
   stellar-overlay ban add GBADNODE... --for 7d --reason "floods us" --network testnet
   stellar-overlay peers list --network testnet --accepting
@@ -55,6 +57,7 @@ export function buildProgram(start: Start): Command {
   addBan(program, start);
   addConnect(program, start);
   addCrawl(program, start);
+  addDoctor(program, start);
   addPeers(program, start);
   addRun(program, start);
   addSimulate(program, start);

@@ -61,9 +61,10 @@ export interface ReplayServer {
 
 /**
  * Plays what stellar-core sent in `session` to everybody who connects. A frame waits until as many HELLO and AUTH arrived
- * as it had before it in the recording; nothing that arrives is checked. It closes where stellar-core did.
+ * as it had before it in the recording; nothing that arrives is checked. It closes where stellar-core did. A function
+ * chooses the session by the caller's HELLO, which must be well-formed.
  */
-export function startReplay(session: Session): Promise<ReplayServer> {
+export function startReplay(session: Session | ((hello: Hello) => Session)): Promise<ReplayServer> {
   const received: Uint8Array[] = [];
   const sockets = new Set<NetSocket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
@@ -89,12 +90,13 @@ export function startReplay(session: Session): Promise<ReplayServer> {
   );
 }
 
-function play(session: Session, socket: NetSocket, received: Uint8Array[]): void {
-  const { frames } = session;
+function play(chosen: Session | ((hello: Hello) => Session), socket: NetSocket, received: Uint8Array[]): void {
+  let session = typeof chosen === "function" ? undefined : chosen;
   let next = 0;
   let handshakes = 0;
   let rest: Uint8Array = new Uint8Array(0);
-  const advance = () => {
+  const advance = (session: Session) => {
+    const { frames } = session;
     let open = handshakes;
     const ready: Uint8Array[] = [];
     for (let i = 0; i < frames.length; i++) {
@@ -121,7 +123,12 @@ function play(session: Session, socket: NetSocket, received: Uint8Array[]): void
       const type = frame.length >= 20 ? readUint32(frame, 16) : -1;
       if (type !== MessageType.hello && type !== MessageType.auth) continue;
       handshakes++;
-      advance();
+      if (session === undefined) {
+        const message = decodeMessage(splitFrame(frame).message);
+        if (message.type !== "hello") throw new Error("the first frame is no HELLO");
+        session = (chosen as (hello: Hello) => Session)(message.hello);
+      }
+      advance(session);
     }
   });
 }
