@@ -1,7 +1,7 @@
 // Installs the pinned dependencies when they are missing or not those of package-lock.json. Needs Node and npm, nothing else.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -28,7 +28,13 @@ function works(name) {
 export function setup() {
   const wanted = createHash("sha256").update(readFileSync(join(ROOT, "package-lock.json"))).digest("hex");
   const have = existsSync(STAMP) ? readFileSync(STAMP, "utf8") : "";
-  if (have !== wanted || !existsSync(bin("bun")) || !existsSync(bin("deno"))) {
+  const isComplete = have === wanted && existsSync(bin("bun")) && existsSync(bin("deno"));
+  // npm ci empties the folder first: through a link, that of others who share it.
+  if (lstatSync(join(ROOT, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink()) {
+    if (!isComplete) console.error("node_modules is a link, and not of this package-lock.json: left as it is");
+    return;
+  }
+  if (!isComplete) {
     console.error("installing the pinned dependencies (npm ci) ...");
     if (!run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"])) {
       console.error("error: npm ci failed\n  hint: check the network and that npm reaches its registry");
