@@ -9,8 +9,10 @@ import { UsageError } from "../../cli/flags.ts";
 import { VirtualClock } from "../../overlay/base/clock.ts";
 import { isFailure } from "../../overlay/base/errors.ts";
 import { SeededRandom } from "../../overlay/base/random.ts";
+import { encodeNodeId } from "../../overlay/crypto/strkey.ts";
 import { MemoryNetwork } from "../../overlay/transport/memory.ts";
 import { planTwin } from "../../survey/twin/plan.ts";
+import { surveyTruth } from "../../survey/twin/survey_truth.ts";
 import { seedAddresses, twinTruth } from "../../survey/twin/truth.ts";
 
 function world() {
@@ -94,6 +96,40 @@ test("simulate --json is one document, and an interruption is its usual end", as
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("simulate --surveyor-key says who may survey and who differs, and its truth has what a survey finds", async () => {
+  const { clock, ctx, text, interruption } = world();
+  const folder = mkdtempSync(join(tmpdir(), "twin-"));
+  try {
+    const truth = join(folder, "truth.json");
+    const surveyorKey = [encodeNodeId(new Uint8Array(32).fill(7))];
+    const survey = { late: 2, optOut: 3, restarting: 1, lagging: 4 };
+    const running = runSimulate(
+      { ...FLAGS, nodes: 60, json: true, truth, surveyorKey, ...survey, dials: 1, hubs: 1 },
+      ctx,
+    );
+    clock.setTimer(30_000, () => interruption.abort());
+    assert.equal(await finish(clock, running), 0);
+    const document = JSON.parse(text.out);
+    assert.deepEqual(document.surveyorKeys, surveyorKey);
+    assert.deepEqual(document.survey, { late: 2, optedOut: 3, restarting: 1, lagging: 4 });
+    const plan = planTwin({
+      ...{ nodes: 60, seed: "1", topology: "tiered" as const, dials: 1, hubs: 1 },
+      survey: { surveyorKeys: surveyorKey, ...survey },
+    });
+    // Nobody surveyed it, so nobody who is late came.
+    const late = plan.nodes.filter((node) => node.surveyRole === "late");
+    const isOfLate = (from: number, to: number) => late.some(({ index }) => index === from || index === to);
+    const links = plan.nodes.flatMap((node) => node.links.filter((to) => !isOfLate(node.index, to)));
+    assert.deepEqual([document.links, document.failedLinks], [links.length, 0]);
+    const found = JSON.parse(readFileSync(truth, "utf8")).survey;
+    assert.deepEqual(found, JSON.parse(JSON.stringify({ surveyorKeys: surveyorKey, ...surveyTruth(plan) })));
+    assert.equal(found.nodes.filter((node: { state: string }) => node.state === "late").length, 2);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  await assert.rejects(runSimulate({ ...FLAGS, nodes: 20, late: 1 }, ctx), UsageError);
 });
 
 test("simulate refuses a topology that is neither a kind nor a sound file", async () => {
