@@ -27,12 +27,12 @@ import { nodeOfTopology } from "./topology_node.ts";
 import type { SurveyedNode } from "./types.ts";
 
 /**
- * Messages name a ledger that much below the one we track: nodes that lag take them, up to 6 + 2 ledgers behind, as do those
- * that are ahead, and answers have four ledgers to come back.
+ * Messages name a ledger below the one we track, that much: nodes up to 6 + 2 ledgers behind take them, as do those that are
+ * ahead, and answers have four ledgers to come back. Requests for a page that was lost go further down each time, where there
+ * is room, for nodes that lag more. Two requests to one node never name the same ledger: planner.ts keeps them further apart.
  */
-export const LEDGER_MARGIN = 2;
-/** Requests for a page that was lost name this one, where there is room: for nodes that lag more. */
-const RETRY_MARGIN = 4;
+export const LEDGER_MARGINS = [2, 3, 5];
+const LEDGER_MARGIN = LEDGER_MARGINS[0];
 /** Peers that START is tried with, one after the other. */
 const MAX_ROUNDS = 4;
 /** How often conditions are looked at, ms. */
@@ -275,9 +275,9 @@ export class DirectBackend implements SurveyBackend {
     const unsent: UnsentPage[] = [];
     const peers = this.peers();
     for (const { attempt, ...page } of pages) {
-      const retryNum = this.#ledgerNum(RETRY_MARGIN);
-      const isLate = attempt > 0 && retryNum !== undefined && this.#survey.roomIn(retryNum) > 0;
-      const ledgerNum = isLate ? retryNum : this.#ledgerNum(LEDGER_MARGIN);
+      const lower = this.#ledgerNum(LEDGER_MARGINS[Math.min(attempt, LEDGER_MARGINS.length - 1)]);
+      const hasRoom = lower !== undefined && this.#survey.roomIn(lower) > 0;
+      const ledgerNum = hasRoom ? lower : this.#ledgerNum(LEDGER_MARGIN);
       const [outcome] = this.#survey.ask([page], { ledgerNum, to: this.#route(page.nodeId, attempt, peers) });
       if (!outcome.sent) unsent.push({ page, reason: outcome.reason });
       else if (outcome.told.length === 0) unsent.push({ page, reason: "no peer" });

@@ -89,18 +89,22 @@ test("DirectBackend in another process goes on with a survey, with a new key", a
   assert.deepEqual(world.foundLinks(), world.trueLinks(first.backend));
 });
 
-test("DirectBackend reaches nodes that lag eight ledgers behind, at the cost of a lower ledger number", async () => {
-  for (const [lag, answered] of [[8, 10], [11, 9]]) {
-    await using world = new DirectWorld({ freezable: [7] });
+test("DirectBackend reaches nodes 8 ledgers behind at once, and up to 11 behind when it asks again", async () => {
+  for (const [lag, attempts, answered] of [[8, 1, 10], [9, 1, 9], [9, 2, 10], [11, 3, 10], [12, 3, 9]]) {
+    await using world = new DirectWorld({ laggards: [7] });
     await world.build(10);
     const survey = await world.survey({ targets: [0, 5] });
-    const { done } = survey;
-    // It follows until STOP, and then hears no more ledgers.
-    assert.equal(await done("stopped"), "reached");
-    world.freeze(7);
-    await world.run(sleep(world.clock, lag * 5000 - 10_000));
-    assert.equal(await done("done", { again: true }), "reached");
-    assert.equal(survey.session.counts.answered, answered, `lag ${lag}`);
+    // It has seen START and STOP.
+    assert.equal(await survey.done("stopped"), "reached");
+    await world.lag(7, lag);
+    assert.equal(await survey.done("done", { again: true, attempts }), "reached");
+    const { counts } = survey.session;
+    assert.equal(counts.answered, answered, `lag ${lag}, ${attempts} attempts`);
+    assert.equal(
+      counts.requests - counts.pages,
+      answered === 10 ? attempts - 1 : attempts,
+      "none was refused and repeated",
+    );
   }
 });
 

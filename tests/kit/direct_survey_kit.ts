@@ -30,8 +30,8 @@ export interface DirectWorldOptions {
   optedOut?: number[];
   /** Nodes that everybody permits too. */
   alsoPermits?: number[];
-  /** Nodes that believe their own ledger only, which can be held: see {@link DirectWorld.freeze}. */
-  freezable?: number[];
+  /** Nodes that believe their own ledger only: see {@link DirectWorld.lag}. */
+  laggards?: number[];
 }
 
 /** A survey under way. */
@@ -40,7 +40,7 @@ export interface DirectSurvey {
   backend: DirectBackend;
   stop: AbortController;
   /** Drives it up to the goal; `again`: with a new session over the same backend. */
-  done(goal: SessionGoal, options?: { again?: boolean }): Promise<SessionEnd>;
+  done(goal: SessionGoal, options?: { again?: boolean; attempts?: number }): Promise<SessionEnd>;
 }
 
 /** See the head of this file. */
@@ -50,7 +50,7 @@ export class DirectWorld implements AsyncDisposable {
   readonly notices: string[] = [];
   readonly voice = new Voice(1);
   readonly #options: DirectWorldOptions;
-  readonly #frozen = new Set<number>();
+  readonly #lags = new Map<number, number>();
   readonly #backends: DirectBackend[] = [];
   #store: SurveyStore | undefined;
   #id = 0;
@@ -80,7 +80,7 @@ export class DirectWorld implements AsyncDisposable {
           surveyorKeys: optedOut.includes(i) ? [idOf(59_999)] : keys,
           startDelayMs: 100,
         },
-        ...(this.#options.freezable?.includes(i) ? { trusts: () => false } : {}),
+        ...(this.#options.laggards?.includes(i) ? { trusts: () => false } : {}),
         before: (engine) => this.voice.equip(engine),
       });
     }
@@ -91,9 +91,7 @@ export class DirectWorld implements AsyncDisposable {
       if (!this.#closing) return;
       this.#slot++;
       // Told to all by their own ledger, as a validator's node knows it, and said by a voice for who only listens.
-      for (const node of this.nodes) {
-        if (!this.#frozen.has(node.index)) node.engine.scp.track(this.#slot);
-      }
+      for (const node of this.nodes) node.engine.scp.track(this.#slot - (this.#lags.get(node.index) ?? 0));
       this.voice.sayAt(this.nodes[0].engine, this.#slot, "externalize");
       this.clock.setTimer(LEDGER_MS, close);
     };
@@ -101,9 +99,10 @@ export class DirectWorld implements AsyncDisposable {
     await this.clock.advance(LEDGER_MS);
   }
 
-  /** The ledger of a freezable node stays where it is. */
-  freeze(index: number): void {
-    this.#frozen.add(index);
+  /** Lets a laggard fall behind by so many ledgers, and stay that far behind. */
+  async lag(index: number, ledgers: number): Promise<void> {
+    this.#lags.set(index, ledgers);
+    await this.clock.advance(ledgers * LEDGER_MS);
   }
 
   /** A surveyor that dials these nodes. */
@@ -135,8 +134,9 @@ export class DirectWorld implements AsyncDisposable {
     this.#backends.push(backend);
     const stop = new AbortController();
     const surveyId = this.#id;
-    const make = () =>
+    const make = (attempts?: number) =>
       new SurveySession({
+        attempts,
         backend,
         store,
         surveyId,
@@ -150,8 +150,8 @@ export class DirectWorld implements AsyncDisposable {
       session: make(),
       backend,
       stop,
-      done: (goal, { again = false } = {}) => {
-        if (again) survey.session = make();
+      done: (goal, { again = false, attempts } = {}) => {
+        if (again) survey.session = make(attempts);
         return this.run(survey.session.run(goal));
       },
     };
