@@ -52,7 +52,7 @@ export function addRun(program: Command, start: Start): void {
     .option("--prefer <host:port>", "a peer that is dialed first and always has a slot; may be repeated", several)
     .option("--target <n>", "outbound peers wanted (default: 8)", wholeNumber(0, 1000))
     .option("--max-inbound <n>", "most inbound peers (default: 8 for each outbound one)", wholeNumber(0, 10_000))
-    .option("--allow-private", "learn, pass on and dial private and loopback addresses too (local: always)")
+    .option("--allow-private", "learn, pass on and dial private and loopback addresses too (local: loopback always)")
     .option(
       "--surveyor-key <node id>",
       "a node that may survey this one and the network through it, may be repeated; self: nobody may " +

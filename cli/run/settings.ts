@@ -62,7 +62,6 @@ export async function nodeSettings(flags: NodeFlags, transport: Transport): Prom
   const network = networkOfFlagAndConfig(flags.network, flags.config, core);
   const peers = peersOf("--peer", flags.peer), preferred = peersOf("--prefer", flags.prefer);
   const isLocal = network.passphrase === LOCAL.passphrase;
-  const allowed = isLocal || flags.allowPrivate ? true : undefined;
   const changes: OverlayConfigChanges = {
     networkPassphrase: network.passphrase,
     isValidator: flags.validator ? true : flags.watcher ? false : undefined,
@@ -72,8 +71,9 @@ export async function nodeSettings(flags: NodeFlags, transport: Transport): Prom
     ...(typeof flags.listen === "string" ? await listenChanges(flags.listen, transport, isLocal) : {}),
     targetPeerConnections: flags.target,
     maxAdditionalPeerConnections: flags.maxInbound,
-    allowPrivate: allowed,
-    allowLoopback: allowed,
+    // What peers advertise of other private networks is none of ours, not even on a local one.
+    allowPrivate: flags.allowPrivate ? true : isLocal ? false : undefined,
+    allowLoopback: isLocal || flags.allowPrivate ? true : undefined,
     surveyorKeys: flags.surveyorKey === undefined ? undefined : surveyorsOf(flags.surveyorKey),
   };
   const given = peers.length + preferred.length > 0;
@@ -241,7 +241,7 @@ export function startWarnings(config: OverlayConfig, identity: Identity, address
     );
   }
   const kind = kindOfIp(config.listeningHost);
-  const isReachable = config.noListen || config.allowPrivate || kind === "unspecified" || kind === "public";
+  const isReachable = config.noListen || config.allowPrivate || config.allowLoopback || kind === "unspecified" || kind === "public";
   if (!isReachable) {
     warnings.push(`nobody on the internet can reach ${config.listeningHost}, though peers are told its port`);
   }

@@ -40,7 +40,7 @@ test("nodeSettings: a watcher of pubnet unless said otherwise; local is on this 
   assert.ok(pub.config.knownPeers.length > 10);
   assert.deepEqual([pub.config.allowPrivate, pub.config.allowLoopback], [false, false]);
   const { config } = await settings({ network: "local" });
-  assert.deepEqual([config.listeningHost, config.allowPrivate, config.allowLoopback], ["127.0.0.1", true, true]);
+  assert.deepEqual([config.listeningHost, config.allowPrivate, config.allowLoopback], ["127.0.0.1", false, true]);
   const custom = await settings({ network: "my own network", allowPrivate: true });
   assert.deepEqual([custom.config.networkPassphrase, custom.config.knownPeers], ["my own network", []]);
   assert.equal(custom.config.allowPrivate, true);

@@ -136,13 +136,13 @@ export async function openBackend(
   const seed = await surveyorSeed(flags.seedFile, ctx);
   if (seed === undefined) return undefined;
   const { DirectBackend } = await import("../../survey/topology/direct_backend.ts");
-  const allowed = flags.allowPrivate || !isPublic(network) ? true : undefined;
   const config = configure(presetOf(network), {
     networkPassphrase: network.passphrase,
     knownPeers: [],
     preferredPeers: addresses,
-    allowPrivate: allowed,
-    allowLoopback: allowed,
+    // What peers advertise is dialed for free slots: other private networks' addresses only when asked for.
+    allowPrivate: flags.allowPrivate === true,
+    allowLoopback: flags.allowPrivate === true || !isPublic(network),
     surveyPhaseMs: where.core?.settings.surveyPhaseMs,
   });
   return await DirectBackend.open({

@@ -1,6 +1,6 @@
 /** What the cases of this folder share: the nodes under attack, and peers in a known state. */
 import assert from "node:assert/strict";
-import { concatBytes } from "../../overlay/base/bytes.ts";
+import { concatBytes, readUint32 } from "../../overlay/base/bytes.ts";
 import { systemRandom as random } from "../../overlay/base/random.ts";
 import { networkIdOf, type SigningKey, signingKey } from "../../overlay/crypto/primitives.ts";
 import {
@@ -122,11 +122,19 @@ export async function closeLedgers(target: Target, count: number): Promise<void>
   ledger += count;
 }
 
-/** A TRANSACTION whose envelope begins right and goes on at random. */
+/**
+ * A well-formed TRANSACTION that means nothing, unsigned, with `bytes` of envelope (at least 96): it uploads random bytes as a
+ * contract. Only what decodes is passed on.
+ */
 export function junkTransaction(bytes = 300): Uint8Array {
-  const transaction = random.bytes(bytes & ~3);
-  transaction.set([0, 0, 0, 2]);
+  const head = [2, 0, ...words(random.bytes(32)), 100, 0, 1, 0, 0, 1, 0, 24, 2], tail = [0, 0, 0];
+  const code = random.bytes((bytes & ~3) - 4 * (head.length + tail.length + 1));
+  const transaction = concatBytes(...[...head, code.length].map(word), code, ...tail.map(word));
   return encodeMessage({ type: "transaction", transaction });
+}
+
+function words(bytes: Uint8Array): number[] {
+  return Array.from({ length: bytes.length / 4 }, (_, i) => readUint32(bytes, 4 * i));
 }
 
 /** `n` hashes that nobody knows. */
