@@ -11,6 +11,7 @@ import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
+import { addSubmit } from "./commands/submit.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
 import { errorText, hintLine } from "./errors.ts";
 import { UsageError } from "./flags.ts";
@@ -50,6 +51,7 @@ export function buildProgram(start: Start): Command {
   addCrawl(program, start);
   addRun(program, start);
   addSimulate(program, start);
+  addSubmit(program, start);
   for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);
   return program;
 }

@@ -29,6 +29,8 @@ export interface Io {
   err(text: string): void;
   /** All of stdin, as text. */
   readInput(): Promise<string>;
+  /** The next line of stdin, for an answer on a terminal; what came before its end when it ends. */
+  readLine(): Promise<string>;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   readonly inIsTerminal: boolean;

@@ -55,6 +55,14 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
       for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
       return Buffer.concat(chunks).toString("utf8");
     },
+    readLine: async () => {
+      let line = "";
+      for await (const chunk of process.stdin) {
+        line += (chunk as Uint8Array).toString();
+        if (line.includes("\n")) break;
+      }
+      return line.split("\n")[0].trim();
+    },
     outIsTerminal: process.stdout.isTTY === true,
     errIsTerminal: process.stderr.isTTY === true,
     inIsTerminal: process.stdin.isTTY === true,

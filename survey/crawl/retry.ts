@@ -54,6 +54,13 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   subscriber_too_slow: false,
   listen_failed: false,
   survey_file_invalid: false,
+  tx_unreadable: false,
+  tx_malformed: false,
+  tx_unsigned: false,
+  tx_wrong_network: false,
+  tx_bad_signature: false,
+  tx_time_bounds: false,
+  tx_too_large: false,
   invalid_argument: false,
 };
 

@@ -25,6 +25,7 @@ function world() {
       readInput: () => Promise.resolve(""),
       outIsTerminal: false,
       errIsTerminal: false,
+      readLine: () => Promise.resolve(""),
       inIsTerminal: false,
       columns: undefined,
       outColour: false,
