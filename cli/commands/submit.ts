@@ -98,17 +98,14 @@ export async function runSubmit(
     network: flags.network,
     dial: true,
     listen: false,
-    // Named peers only: nobody else is told.
-    prefer: named,
+    peer: named,
     target: wanted,
     allowPrivate: flags.allowPrivate,
   }, ctx.transport);
   const { network } = settings;
-  const config = configure(settings.config, {
-    ...sending.submitChanges(wanted),
-    preferredPeersOnly: named.length > 0,
-  });
-  const first = [...config.preferredPeers, ...config.knownPeers];
+  // Named peers only: nobody else is told.
+  const only = named.length === 0 ? [] : settings.config.knownPeers;
+  const config = configure(settings.config, sending.submitChanges(wanted, named.length > 0));
 
   const envelope = await inspectEnvelope(bytesOfEnvelopeText(await textOf(file, ctx)), {
     network,
@@ -127,7 +124,7 @@ export async function runSubmit(
     else io.err("nothing was sent (--dry-run)\n");
     return EXIT.ok;
   }
-  if (first.length === 0) {
+  if (only.length + config.knownPeers.length === 0) {
     throw new UsageError(
       `no peer to send it through: network ${networkLabel(network)} has no known ones`,
       "name one with --peer HOST:PORT",
@@ -145,7 +142,7 @@ export async function runSubmit(
     progress.show(() => "connecting ...");
     const startedMs = clock.nowMs();
     result = await sending.submit(
-      { envelope, push: flags.push ?? false, timeoutMs: flags.timeout, firstPeers: first.length },
+      { envelope, push: flags.push ?? false, timeoutMs: flags.timeout, named: only },
       {
         config,
         clock,

@@ -2,10 +2,10 @@
  * Sends one transaction into the network as any node would: a watcher with a few peers advertises it, serves whoever demands
  * it, and follows the ledgers until one has it. The engine does all of that; this says what happened, and when to stop.
  */
-import type { OverlayConfig } from "../../overlay/base/config.ts";
+import type { OverlayConfig, OverlayConfigChanges } from "../../overlay/base/config.ts";
 import type { Failure } from "../../overlay/base/errors.ts";
-import { describeFailure, remoteText } from "../../overlay/base/errors.ts";
-import { formatAddress } from "../../overlay/base/peer_address.ts";
+import { describeFailure, OverlayError, remoteText } from "../../overlay/base/errors.ts";
+import { formatAddress, ipVersion, type PeerAddress } from "../../overlay/base/peer_address.ts";
 import type { Clock, Timer } from "../../overlay/base/clock.ts";
 import { decodeNodeId } from "../../overlay/crypto/strkey.ts";
 import { equalBytes, fromHex } from "../../overlay/base/bytes.ts";
@@ -26,6 +26,8 @@ import { envelopesOf } from "./tx_set.ts";
 const MAX_PEERS = 200;
 /** Times kept per peer and kind. */
 const MAX_TIMES = 20;
+/** From one dial of a named peer that is not connected to the next, ms. */
+const REDIAL_MS = 10_000;
 
 /** What to send, and how. */
 export interface SubmitPlan {
@@ -34,8 +36,8 @@ export interface SubmitPlan {
   push: boolean;
   /** Longest wait for its ledger, ms. */
   timeoutMs: number;
-  /** How many addresses there are to begin with: when all failed and nobody is left, it ends. */
-  firstPeers: number;
+  /** Peers to send it through, and nobody else; empty: those that the configuration and its address book lead to. */
+  named: readonly PeerAddress[];
 }
 
 /** How it ended. */
@@ -108,15 +110,16 @@ export interface SubmitContext extends Pick<OverlayManagerOptions, "transport" |
 
 /**
  * The configuration of the node that sends: a watcher that listens nowhere, dials at once, and holds `peers` peers. It
- * relays no transactions of others. `config` names the network and its first peers.
+ * relays no transactions of others. With `named` peers it has no first ones of its own and dials nobody else.
  */
-export function submitChanges(peers: number): Partial<OverlayConfig> {
+export function submitChanges(peers: number, named: boolean): OverlayConfigChanges {
   return {
     isValidator: false,
     noListen: true,
-    startDelayMs: 0,
+    startDelayMs: 1,
     targetPeerConnections: peers,
     skipConnectionAdjustment: true,
+    ...(named && { noDial: true, knownPeers: [], preferredPeers: [] }),
   };
 }
 
@@ -138,6 +141,9 @@ class Submission {
   readonly #startedAtMs: number;
   /** By node id, or by address while there is none. BOUNDED: {@link MAX_PEERS}. */
   readonly #peers = new Map<string, SubmitPeer>();
+  /** Last dial of each named peer. BOUNDED: by their number. */
+  readonly #dials = new Map<string, { atMs: number; ip?: PeerAddress }>();
+  readonly #firstPeers: number;
   readonly #searched: number[] = [];
   readonly #unreadable: number[] = [];
   #ledger: SubmitResult["ledger"] = null;
@@ -151,6 +157,8 @@ class Submission {
     this.#context = context;
     this.#xdr = xdr;
     const { clock, config } = context;
+    const { named } = plan;
+    this.#firstPeers = named.length > 0 ? named.length : config.knownPeers.length + config.preferredPeers.length;
     this.#startedMs = clock.nowMs();
     this.#startedAtMs = clock.wallMs();
     this.#message = { type: "transaction", transaction: plan.envelope.bytes };
@@ -186,6 +194,7 @@ class Submission {
     const unobserve = node.observe({
       onAuthenticated: (peer) => this.#onPeer(peer),
       onDropped: (peer, { failure }) => this.#onDropped(peer, failure),
+      onTick: (nowMs) => void this.#dialNamed(nowMs),
       onEnvelope: ({ envelope }) => this.#onLedgers(this.#board.hear(envelope, node.ledgerSeq)),
     });
     const heard = this.#listen();
@@ -227,6 +236,28 @@ class Submission {
 
   // ---- Peers ----
 
+  /** Dials the named peers that are not connected; the node itself dials nobody then. */
+  async #dialNamed(nowMs: number): Promise<void> {
+    for (const target of this.#plan.named) {
+      const text = formatAddress(target), last = this.#dials.get(text);
+      if (last !== undefined && nowMs - last.atMs < REDIAL_MS) continue;
+      if (last?.ip !== undefined && this.#node.authenticatedPeers().some(({ address }) => isAt(address, last.ip!))) {
+        continue;
+      }
+      const dial: { atMs: number; ip?: PeerAddress } = { atMs: nowMs };
+      this.#dials.set(text, dial);
+      try {
+        const [host] = ipVersion(target.host) === 0 ? await this.#context.resolver.resolve(target.host) : [target.host];
+        if (this.#end !== undefined) return;
+        dial.ip = { host, port: target.port };
+        this.#node.connect(dial.ip);
+      } catch (error) {
+        if (!(error instanceof OverlayError)) throw error;
+        this.#onLog({ event: "resolveFailed", address: text, failure: error.failure });
+      }
+    }
+  }
+
   #onPeer(member: AuthenticatedPeer): void {
     const address = formatAddress(member.address), { nodeId } = member;
     let peer = this.#peers.get(nodeId);
@@ -266,6 +297,8 @@ class Submission {
     if (this.#end !== undefined) return;
     if (event.event !== "dialFailed" && event.event !== "resolveFailed" && event.event !== "dropped") return;
     const { address, failure } = event, nodeId = "nodeId" in event ? event.nodeId ?? null : null;
+    // We had no slot for it: the node calls a few more than it needs.
+    if (failure.code === "local_close") return;
     const known = nodeId === null ? undefined : this.#peers.get(nodeId);
     if (known?.connectedMs === undefined || known.connectedMs === null) this.#onFailed(address, nodeId, failure);
     // The lists of the node are as they will be once this event is over.
@@ -290,7 +323,7 @@ class Submission {
     const { inbound, outbound, pending } = this.#node.counts;
     if (this.#end !== undefined || inbound + outbound + pending > 0) return;
     const dropped = [...this.#peers.values()].filter((peer) => peer.connectedMs !== null).length;
-    if (this.#failures + dropped >= this.#plan.firstPeers) this.#finishAs("alone");
+    if (this.#failures + dropped >= this.#firstPeers) this.#finishAs("alone");
   }
 
   async #listen(): Promise<void> {
@@ -362,6 +395,10 @@ class Submission {
     const told = connected.some((peer) => peer.toldUsMs.length > 0);
     return took.length > 0 || told ? "not-included" : "not-asked";
   }
+}
+
+function isAt(address: PeerAddress, ip: PeerAddress): boolean {
+  return address.host === ip.host && address.port === ip.port;
 }
 
 /** Whether a peer ended the connection and said that what we sent is wrong. */

@@ -84,7 +84,7 @@ export class TransactionLedgers {
     options: { ledgerMs?: number; firstSlot?: number; includes?: () => boolean } = {},
   ) {
     for (const { engine } of nodes) void this.#collect(engine);
-    this.traffic = new ScpTraffic(world.clock, nodes.map((node) => () => node), {
+    this.traffic = new ScpTraffic(world.clock, nodes.map(({ index }) => () => world.nodes[index]), {
       ledgerMs: options.ledgerMs ?? 5000,
       firstSlot: options.firstSlot,
       phases: (slot) => {
