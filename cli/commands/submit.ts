@@ -1,5 +1,7 @@
 /** `submit`: one signed transaction into the network through overlay peers, and the ledger that includes it. */
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import { escapeRemoteText } from "../../overlay/base/bytes.ts";
 import { OverlayError } from "../../overlay/base/errors.ts";
 import { configure } from "../../overlay/base/config.ts";
 import { networkLabel, PUBNET } from "../../overlay/base/networks.ts";
@@ -114,11 +116,12 @@ export async function runSubmit(
   });
   const about = { network, envelope };
   if (!flags.json) io.out(render.renderEnvelope(about, io));
-  for (const warning of envelope.warnings) io.err(`warning: ${warning}\n`);
+  else io.err(`hash ${envelope.view.hash} on ${escapeRemoteText(networkLabel(network))}\n`);
   if (envelope.refusal !== undefined) {
     if (flags.json) io.out(render.renderSubmitJson(about, undefined));
     throw new OverlayError(envelope.refusal);
   }
+  for (const warning of envelope.warnings) io.err(`warning: ${warning}\n`);
   if (flags.dryRun) {
     if (flags.json) io.out(render.renderSubmitJson(about, undefined));
     else io.err("nothing was sent (--dry-run)\n");
@@ -167,7 +170,15 @@ export async function runSubmit(
 }
 
 async function textOf(file: string | undefined, ctx: CliContext): Promise<string> {
-  if (file !== undefined && file !== "-") return readTextFile(file);
+  if (file !== undefined && file !== "-") {
+    if (!existsSync(file) && /:\d+$/.test(file)) {
+      throw new UsageError(
+        `${file}: no such file`,
+        `the first argument is the transaction's file: write '- ${file}' or --peer ${file}`,
+      );
+    }
+    return readTextFile(file);
+  }
   if (file === undefined && ctx.io.inIsTerminal) {
     throw new UsageError("no transaction given", "name a file, or pipe one in: submit --network testnet < tx.txt");
   }

@@ -41,6 +41,9 @@ async function network(
 interface Sending extends Partial<SubmitPlan> {
   to: readonly (EngineNode | PeerAddress)[];
   made?: Made;
+  /** First peers of the network, when none is named, and how many peers are wanted. */
+  first?: readonly EngineNode[];
+  peers?: number;
   signal?: AbortSignal;
   onEvent?: (event: SubmitEvent) => void;
 }
@@ -54,7 +57,9 @@ async function send(world: EngineWorld, sending: Sending): Promise<SubmitResult>
   });
   assert.equal(envelope.refusal, undefined);
   const named = sending.to.map((to) => "engine" in to ? to.address : to);
-  const config = configure(standalone(), submitChanges(named.length, true));
+  const { first = [], peers = named.length } = sending;
+  const known = { knownPeers: first.map(({ address }) => address) };
+  const config = configure(configure(standalone(), known), submitChanges(peers, named.length > 0));
   const { push = false, timeoutMs = 60_000 } = sending;
   const running = submit({ envelope, push, timeoutMs, named }, {
     config,
@@ -276,13 +281,41 @@ test("submit: Ctrl-C ends it with what is known, before and after somebody asked
   assert.ok(result.durationMs < 3000);
 });
 
-test("submit: nothing is left behind, and the transactions of others are not asked for", async () => {
-  const { world, ledgers } = await network(2);
+test("submit: it says goodbye at the end, and never asked for the transactions of others", async () => {
+  const { world, ledgers } = await network(1, { includes: () => false });
   await using _ = world;
   const { engine } = world.nodes[0];
-  engine.broadcast({ type: "transaction", transaction: bytesOf(payment({ sequence: "9000" })) });
-  const result = await send(world, { to: [world.nodes[0]] });
-  assert.equal(result.outcome, "included");
-  assert.equal(engine.metrics.messagesRead[MessageType.floodDemand] > 0, false);
+  const other = { type: "transaction", transaction: bytesOf(payment({ sequence: "9000" })) } as const;
+  const onEvent = ({ event }: SubmitEvent) => event === "demanded" && void engine.broadcast(other);
+  const result = await send(world, { to: world.nodes, timeoutMs: 9000, onEvent });
   ledgers.traffic.stop();
+  assert.equal(result.outcome, "not-included");
+  engine.metrics.tick();
+  assert.equal(engine.metrics.counters.advertisedHashes, 1);
+  assert.equal(engine.metrics.messagesRead[MessageType.floodDemand], 0);
+  assert.equal(world.nodes[0].reasons().at(-1), "remote: ERR_MISC (shutdown)");
+});
+
+test("submit: without named peers it finds as many as wanted from the network's first ones", async () => {
+  const { world, ledgers } = await network(4);
+  await using _ = world;
+  const result = await send(world, { to: [], first: [world.nodes[3]], peers: 3 });
+  assert.equal(result.outcome, "included");
+  const connected = result.peers.filter(({ connectedMs }) => connectedMs !== null);
+  assert.ok(
+    connected.length >= 1 && connected.length <= 3 && connected.some(({ nodeId }) => nodeId === world.nodes[3].id),
+  );
+  ledgers.traffic.stop();
+  for (const node of [...world.nodes]) await world.stop(node);
+  const alone = await send(world, { to: [], first: world.nodes, peers: 3 });
+  assert.deepEqual([alone.outcome, alone.end], ["not-connected", "alone"]);
+});
+
+test("submit: a name that does not resolve is a failure of that peer only", async () => {
+  const { world, ledgers } = await network(1);
+  await using _ = world;
+  const result = await send(world, { to: [{ host: "nowhere.example", port: 11625 }, world.nodes[0]] });
+  ledgers.traffic.stop();
+  assert.equal(result.outcome, "included");
+  assert.equal(result.peers.find(({ address }) => address === "nowhere.example:11625")?.failure?.code, "dns_failed");
 });
