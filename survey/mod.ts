@@ -25,3 +25,6 @@ export { surveyGraph } from "./topology/graph.ts";
 export { organizationsOfAttributes, parseOrganizations } from "./topology/organizations.ts";
 export { type ReportOptions, surveyReport } from "./topology/report.ts";
 export type { SurveyReport } from "./topology/report_types.ts";
+export { type Envelope, inspectEnvelope, type TransactionView } from "./submit/envelope.ts";
+export { bytesOfEnvelopeText } from "./submit/envelope_text.ts";
+export { submit, submitChanges, type SubmitContext, type SubmitPlan, type SubmitResult } from "./submit/submit.ts";
