@@ -14,6 +14,7 @@ import { addDoctor } from "./commands/doctor.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
+import { addSubmit } from "./commands/submit.ts";
 import { addSurvey } from "./commands/survey.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
 import { errorText, hintLine } from "./errors.ts";
@@ -61,6 +62,7 @@ export function buildProgram(start: Start): Command {
   addPeers(program, start);
   addRun(program, start);
   addSimulate(program, start);
+  addSubmit(program, start);
   addSurvey(program, start);
   for (const command of program.commands) {
     for (const one of [command, ...command.commands]) one.addHelpText("after", EXIT_STATUS_HELP);

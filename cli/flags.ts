@@ -209,9 +209,9 @@ export async function targetsOfFrom(path: string, ctx: CliContext): Promise<Name
 }
 
 /** Ends the wait for input at the first Ctrl-C. */
-function unlessInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export function unlessInterrupted<T>(work: Promise<T>, signal: AbortSignal, what = "targets"): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = () => reject(new UsageError("interrupted while reading stdin", "end the input with Ctrl-D"));
+    const stop = () => reject(new UsageError(`interrupted while reading ${what}`, "end the input with Ctrl-D"));
     if (signal.aborted) return stop();
     signal.addEventListener("abort", stop, { once: true });
     work.then(resolve, reject);

@@ -57,3 +57,6 @@ export {
 } from "./topology/session.ts";
 export { documentOfStored } from "./topology/stored_document.ts";
 export { type StoredSurvey, type SurveyRunOptions, SurveyStore } from "./topology/survey_store.ts";
+export { type Envelope, inspectEnvelope, type TransactionView } from "./submit/envelope.ts";
+export { bytesOfEnvelopeText } from "./submit/envelope_text.ts";
+export { submit, submitChanges, type SubmitContext, type SubmitPlan, type SubmitResult } from "./submit/submit.ts";

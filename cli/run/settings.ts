@@ -241,7 +241,8 @@ export function startWarnings(config: OverlayConfig, identity: Identity, address
     );
   }
   const kind = kindOfIp(config.listeningHost);
-  const isReachable = config.noListen || config.allowPrivate || config.allowLoopback || kind === "unspecified" || kind === "public";
+  const isReachable = config.noListen || config.allowPrivate || config.allowLoopback || kind === "unspecified" ||
+    kind === "public";
   if (!isReachable) {
     warnings.push(`nobody on the internet can reach ${config.listeningHost}, though peers are told its port`);
   }

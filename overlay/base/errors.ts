@@ -89,6 +89,14 @@ export type Failure =
   | { code: "subscriber_too_slow"; waitedMs: number; held: number }
   | { code: "listen_failed"; address: string; reason: string }
   | { code: "survey_file_invalid"; path: string; at: string; reason: string }
+  // A transaction that is not sent
+  | { code: "tx_unreadable"; reason: string }
+  | { code: "tx_malformed"; field: string; reason: string }
+  | { code: "tx_unsigned"; part: "transaction" | "fee bump" | "inner transaction" }
+  | { code: "tx_wrong_network"; chosen: string; signedFor: string }
+  | { code: "tx_bad_signature"; network: string; part: string }
+  | { code: "tx_time_bounds"; problem: "expired" | "too early"; bound: string; nowAt: string }
+  | { code: "tx_too_large"; bytes: number; limit: number }
   | { code: "invalid_argument"; argument: string; reason: string };
 
 /** The name of a failure, stable across releases. */
@@ -182,6 +190,17 @@ const FACTS: Table<string> = {
   subscriber_too_slow: (f) => `peers waited ${f.waitedMs} ms for a subscriber to take ${f.held} messages`,
   listen_failed: (f) => `cannot listen on ${f.address} (${f.reason})`,
   survey_file_invalid: (f) => `${f.path}${f.at === "" ? "" : ` at ${f.at}`}: ${f.reason}`,
+  tx_unreadable: (f) => `no transaction envelope: ${f.reason}`,
+  tx_malformed: (f) => `the transaction is malformed at ${f.field}: ${f.reason}`,
+  tx_unsigned: (f) => `the ${f.part} has no signature`,
+  tx_wrong_network: (f) => `the transaction is signed for ${f.signedFor}, not for ${f.chosen}`,
+  tx_bad_signature: (f) =>
+    `a signature of the ${f.part} names a key of the transaction, but is neither for ${f.network} nor for another known network`,
+  tx_time_bounds: (f) =>
+    f.problem === "expired"
+      ? `the transaction was valid until ${f.bound}; it is ${f.nowAt}`
+      : `the transaction is not valid before ${f.bound}; it is ${f.nowAt}`,
+  tx_too_large: (f) => `the transaction has ${f.bytes} bytes, peers take at most ${f.limit}`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
 
@@ -321,6 +340,21 @@ const HINTS: Table<string> = {
       : "the address must be one of this machine's; 0.0.0.0 means all of them",
   survey_file_invalid: () =>
     "docs/survey-files.md shows each form: survey.json, getsurveyresult's JSON, OverlaySurvey.py's JSON and GraphML, flattened JSON",
+  tx_unreadable: () => "give one TransactionEnvelope as base64 or hex; lines that begin with # are comments",
+  tx_malformed: () =>
+    "compare with what made it: the text may be cut or altered, a transaction without its envelope, or of a protocol newer than this tool",
+  tx_unsigned: () => "sign it first: validators take no transaction without a signature",
+  tx_wrong_network: (f) =>
+    /^[a-z]+$/.test(f.signedFor)
+      ? `send it there with --network ${f.signedFor}, or sign it again for ${f.chosen}`
+      : `sign it again for ${f.chosen}`,
+  tx_bad_signature: () =>
+    "it was altered after it was signed, or signed for a network this tool does not know: give its passphrase with --network",
+  tx_time_bounds: (f) =>
+    f.problem === "expired"
+      ? "make it again with later time bounds, and compare the clock of this machine"
+      : "wait until then, and compare the clock of this machine",
+  tx_too_large: () => "split it into smaller transactions",
   invalid_argument: () => "see --help",
 };
 

@@ -126,6 +126,19 @@ const SAMPLES: Samples = {
     { code: "survey_file_invalid", path: "survey.json", at: "nodes[0].state", reason: "needs a text" },
     { code: "survey_file_invalid", path: "survey.json", at: "", reason: "the file is empty" },
   ],
+  tx_unreadable: [{ code: "tx_unreadable", reason: "there is no text" }],
+  tx_malformed: [{ code: "tx_malformed", field: "v1.tx.memo.type", reason: "unknown" }],
+  tx_unsigned: [{ code: "tx_unsigned", part: "transaction" }, { code: "tx_unsigned", part: "inner transaction" }],
+  tx_wrong_network: [
+    { code: "tx_wrong_network", chosen: "pubnet", signedFor: "testnet" },
+    { code: "tx_wrong_network", chosen: "pubnet", signedFor: "a network of its own" },
+  ],
+  tx_bad_signature: [{ code: "tx_bad_signature", network: "pubnet", part: "transaction" }],
+  tx_time_bounds: [
+    { code: "tx_time_bounds", problem: "expired", bound: "2026-01-01T00:00:00Z", nowAt: "2026-01-02T00:00:00Z" },
+    { code: "tx_time_bounds", problem: "too early", bound: "2026-01-02T00:00:00Z", nowAt: "2026-01-01T00:00:00Z" },
+  ],
+  tx_too_large: [{ code: "tx_too_large", bytes: 200_000, limit: 102_400 }],
   invalid_argument: [{ code: "invalid_argument", argument: "--timeout", reason: "not a number" }],
 };
 

@@ -25,6 +25,8 @@ export interface MessageFlowOptions {
   acceptTransaction?: (message: Uint8Array) => boolean;
   /** Fetch quorum sets though the node is no validator: who may survey depends on them. */
   quorumSets?: boolean;
+  /** See `OverlayManagerOptions.fetchItems`. */
+  fetchItems?: boolean;
   /** The network is at `slot`. */
   onTracking(slot: number): void;
   /** A good and complete SCP message of another node came. */
@@ -73,7 +75,7 @@ export class MessageFlow {
       knownBy: (id) => this.floodgate.knownBy(id),
       ledger,
       // A watcher has no use for transaction sets, and without its own herder neither has a relay.
-      fetchItems: config.isValidator || (options.quorumSets ? "quorumSets" : false),
+      fetchItems: (options.fetchItems ?? config.isValidator) || (options.quorumSets ? "quorumSets" : false),
       events: {
         onEnvelope: (envelope) => {
           metrics.count("scpStatements", envelope.envelope.statement.pledges.type);

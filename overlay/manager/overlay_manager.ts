@@ -131,6 +131,7 @@ export class OverlayManager {
       trusts: options.trusts,
       acceptTransaction: options.acceptTransaction,
       quorumSets: quorum.configured,
+      fetchItems: options.fetchItems,
       onTracking: (slot) => {
         scpQueue.track(slot);
         this.#sync.ledger();
@@ -140,6 +141,7 @@ export class OverlayManager {
       onEnvelope: (envelope) => {
         const quorumSet = (hash: string) => this.dispatcher.quorumSets.get(hash);
         hearEnvelope(envelope, clock.nowMs(), { survey: this.survey, quorum, quorumSet });
+        for (const observer of this.#observers) observer.onEnvelope?.(envelope);
       },
       onExternalized: (slot) => this.survey.scpTiming.externalized(slot, clock.nowMs()),
     });

@@ -3,6 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { OverlayConfig } from "../base/config.ts";
 import type { Random } from "../base/random.ts";
 import type { Database } from "../db/database.ts";
+import type { ReadyEnvelope } from "../flood/message_dispatcher.ts";
 import type { Drop, PeerFaults } from "../peer/peer.ts";
 import type { Resolver, Transport } from "../transport/transport.ts";
 import type { OverlayEvent } from "./overlay_event.ts";
@@ -31,6 +32,11 @@ export interface OverlayManagerOptions {
    * transitive quorum itself. 32 bytes. When absent, the transitive quorum of `config.quorumNodes` decides.
    */
   permitsSurveyor?: (nodeId: Uint8Array) => boolean;
+  /**
+   * Fetch the transaction sets and quorum sets that SCP messages name, as a validator does; default: when the node is one.
+   * For a watcher that looks into ledgers: what it has fetched is in `dispatcher.txSets`.
+   */
+  fetchItems?: boolean;
   /** For tests: what is wrong with every connection of this node. */
   peerFaults?: PeerFaults;
   /** Told about events that people want in a log. It must not throw. */
@@ -43,6 +49,8 @@ export interface PeerObserver {
   onAuthenticated?(peer: AuthenticatedPeer): void;
   /** An admitted peer is gone; nothing of it follows. */
   onDropped?(peer: AuthenticatedPeer, drop: Drop): void;
+  /** An SCP message of another node is good and everything it names that this node fetches is here. Each comes once. */
+  onEnvelope?(envelope: ReadyEnvelope): void;
   /** The node's tick, every three seconds from the start delay on. */
   onTick?(nowMs: number): void;
 }

@@ -74,6 +74,13 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   core_not_ready: false,
   core_survey_lost: false,
   not_stellar_core: false,
+  tx_unreadable: false,
+  tx_malformed: false,
+  tx_unsigned: false,
+  tx_wrong_network: false,
+  tx_bad_signature: false,
+  tx_time_bounds: false,
+  tx_too_large: false,
   invalid_argument: false,
 };
 

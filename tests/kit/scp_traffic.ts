@@ -38,6 +38,7 @@ export class ScpTraffic {
   readonly #clock: Clock;
   readonly #ledgerMs: number;
   readonly #kinds: readonly StatementKind[];
+  readonly #phases: (slot: number) => Uint8Array;
   readonly #voices: { node: () => EngineNode; validator: Validator; quorumSet: ScpQuorumSet }[];
   #slot: number;
   #closeTime = 0n;
@@ -54,12 +55,15 @@ export class ScpTraffic {
       firstSlot?: number;
       kinds?: readonly StatementKind[];
       lagMs?: (at: number) => number;
+      /** Encoded phases of a slot's transaction set; none by default. */
+      phases?: (slot: number) => Uint8Array;
     } = {},
   ) {
     this.#clock = clock;
     this.#ledgerMs = options.ledgerMs ?? 5000;
     this.#slot = options.firstSlot ?? 1000;
     this.#kinds = options.kinds ?? ["nominate", "prepare", "confirm", "externalize"];
+    this.#phases = options.phases ?? (() => new Uint8Array(4));
     const ids = nodes.map((node) => node().key.publicKey);
     this.#voices = nodes.map((node, at) => {
       const quorumSet = quorumSetOf(ids, at);
@@ -97,7 +101,7 @@ export class ScpTraffic {
     const previousLedgerHash = sha256(concatBytes(NETWORK_ID, encodeText(`ledger ${slot - 1}`)));
     const txSet = encodeMessage({
       type: "generalizedTxSet",
-      generalizedTxSet: { v: 1, previousLedgerHash, phases: new Uint8Array(4) },
+      generalizedTxSet: { v: 1, previousLedgerHash, phases: this.#phases(slot) },
     });
     const txSetHash = sha256(txSet.subarray(4));
     engine.dispatcher.txSets.set(hashText(txSetHash), txSet);
