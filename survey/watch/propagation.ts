@@ -145,6 +145,11 @@ export class Propagation {
     return index === undefined ? undefined : this.#lagReport(this.#kinds[kind], peer, index);
   }
 
+  /** The spreads of one kind; what is not settled yet counts as it stands. */
+  spreadOf(kind: ItemKind): SpreadReport {
+    return this.#spreadReport(this.#kinds[kind]);
+  }
+
   /** All measures; what is not settled yet counts as it stands. */
   report(): PropagationReport {
     const kinds = {} as Record<ItemKind, SpreadReport>, peerLags = {} as Record<ItemKind, PeerLagReport[]>;
