@@ -90,12 +90,15 @@ export class Watcher {
   #status: Timer | undefined;
   #ledger: number | undefined;
   #stopping = false;
+  /** Wall time at the clock's zero: one clock stamps everything, also when somebody sets the machine's. */
+  readonly #wallOffsetMs: number;
   readonly #stopWatching: () => void;
 
   constructor(options: WatcherOptions) {
     const { clock, config, targets, demand = false } = options;
     this.#options = options;
     this.#clock = clock;
+    this.#wallOffsetMs = clock.wallMs() - clock.nowMs();
     this.model = new WatchModel({ startedMs: clock.nowMs(), propagation: this.propagation });
     this.#budget = new Budget(
       { maxSeconds: Infinity, maxDials: Infinity, maxBytes: Infinity, maxHeldSeconds: Infinity },
@@ -344,7 +347,7 @@ export class Watcher {
   }
 
   #tellStatus(): void {
-    const nowMs = this.#clock.nowMs(), wallMs = this.#clock.wallMs();
+    const nowMs = this.#clock.nowMs(), wallMs = this.#wallOf(nowMs);
     for (const snapshot of this.node.peers()) {
       const { flowControl, metrics } = snapshot;
       this.#tell({
@@ -371,12 +374,13 @@ export class Watcher {
   // ---- Records ----
 
   #wallOf(atMs: number): number {
-    return this.#clock.wallMs() - (this.#clock.nowMs() - atMs);
+    return atMs + this.#wallOffsetMs;
   }
 
   /** Adds the times of now to an event. */
   #emit(event: DistributiveOmit<WatchEvent, "atMs" | "wallMs">): void {
-    void this.#tell({ ...event, atMs: this.#clock.nowMs(), wallMs: this.#clock.wallMs() } as WatchEvent);
+    const atMs = this.#clock.nowMs();
+    void this.#tell({ ...event, atMs, wallMs: this.#wallOf(atMs) } as WatchEvent);
   }
 
   #tell(record: WatchRecord): Promise<void> | undefined {

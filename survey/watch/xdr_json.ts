@@ -89,7 +89,9 @@ export async function loadMessageJson(): Promise<MessageJson> {
       return StrKey.encodeContract(Buffer.from(inner as Uint8Array));
     }
     if (name === "AssetCode" && inner instanceof Uint8Array) return codeText(inner);
-    if (name === "PeerAddressIp" && inner instanceof Uint8Array) return inner.length === 4 ? inner.join(".") : toHex(inner);
+    if (name === "PeerAddressIp" && inner instanceof Uint8Array) {
+      return inner.length === 4 ? inner.join(".") : toHex(inner);
+    }
     if (name === "Memo" && inner instanceof Uint8Array && shape._arm === "text") return { text: decodeText(inner) };
     const key = typeof shape._switch === "number" ? `v${shape._switch}` : caseName(shape._switch as Shape);
     if (inner === undefined) return key;
