@@ -38,7 +38,9 @@ export interface WatcherOptions {
   database: Database;
   /** 32-byte Ed25519 seed; a fresh identity when absent. */
   seed?: Uint8Array;
-  /** Demand advertised transactions, and fetch transaction sets. */
+  /** 32-byte Curve25519 secret; random when absent. */
+  x25519Secret?: Uint8Array;
+  /** Demand advertised transactions, and fetch the transaction sets and quorum sets that statements refer to. */
   demand?: boolean;
   /** Between two status records of every peer. */
   statusMs?: number;
@@ -136,8 +138,10 @@ export class Watcher {
       random: options.random,
       database: options.database,
       seed: options.seed,
+      x25519Secret: options.x25519Secret,
       relays: false,
-      fetchItems: demand ? true : "quorumSets",
+      // Who asks waits: without an answer a statement would not count, so nothing is asked that nobody wants to see.
+      fetchItems: demand,
       log: (event) => this.#onEvent(event),
     });
     if (demand) this.node.wantTransactions(true);
@@ -149,8 +153,8 @@ export class Watcher {
         const record = this.#maker.message(member.nodeId, message, wallMs, verdict);
         if (record === undefined) return;
         const held = this.#tell(record);
-        const { ledgerSeq } = this.node;
-        if (ledgerSeq !== undefined && ledgerSeq !== this.#ledger) {
+        const ledgerSeq = Math.max(this.node.ledgerSeq ?? -1, this.model.board.decided ?? -1);
+        if (ledgerSeq > (this.#ledger ?? -1)) {
           this.#ledger = ledgerSeq;
           this.#emit({ kind: "ledger", ledgerSeq });
         }
