@@ -23,13 +23,14 @@ export class WatchStore {
   /** Begins a watch, and forgets the oldest. */
   constructor(db: Database, watch: NewWatch) {
     this.#db = db;
+    const startedAt = Math.round(watch.startedAt);
     this.id = db.transaction(() => {
       db.prepare(
         "DELETE FROM watch WHERE id NOT IN (SELECT id FROM watch ORDER BY id DESC LIMIT ?)",
       ).run(KEEP_WATCHES - 1);
       return db.prepare(
         "INSERT INTO watch (started_at, updated_at, tool_version, options) VALUES (?, ?, ?, ?)",
-      ).run(watch.startedAt, watch.startedAt, VERSION, JSON.stringify(watch.options)).lastInsertRowid;
+      ).run(startedAt, startedAt, VERSION, JSON.stringify(watch.options)).lastInsertRowid;
     });
   }
 
