@@ -11,6 +11,7 @@ import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
+import { addWatch } from "./commands/watch.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
 import { errorText, hintLine } from "./errors.ts";
 import { UsageError } from "./flags.ts";
@@ -32,6 +33,7 @@ Examples:
   stellar-overlay crawl --network testnet --listen 10
   stellar-overlay crawl --network pubnet --json --out pubnet.json
   stellar-overlay run --network testnet --metrics 11627
+  stellar-overlay watch --network testnet --peers 3 --type scp
   stellar-overlay simulate --nodes 60 &  stellar-overlay crawl --network local 127.0.0.2:11625`;
 
 /** The whole command line. `start` gives actions their context. */
@@ -50,6 +52,7 @@ export function buildProgram(start: Start): Command {
   addCrawl(program, start);
   addRun(program, start);
   addSimulate(program, start);
+  addWatch(program, start);
   for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);
   return program;
 }

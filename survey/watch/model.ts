@@ -213,7 +213,7 @@ export class WatchModel {
         break;
       }
       case "connected": {
-        this.propagation.connected(event.peer);
+        this.propagation.connected(event.peer, atMs);
         const row = this.#row(event.target ?? event.address, event.address, atMs);
         if (row !== undefined) {
           const { peer, versionStr, overlayVersion, address } = event;

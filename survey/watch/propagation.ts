@@ -10,6 +10,12 @@ import { Sample } from "./sample.ts";
 export const MAX_ITEMS = 30_000;
 /** A thing is settled, and its spread counted, this long after its first copy; a later copy still counts for its peer. */
 export const SETTLE_MS = 30_000;
+/**
+ * A thing that was first seen longer than this before a peer was connected comes out of the peer's memory (GET_SCP_STATE is
+ * answered with the last slots): that copy says nothing about the network, and its lag does not count. Peers that are connected
+ * together, as at the start, count as connected at once.
+ */
+export const MEMORY_MS = 2000;
 /** Peers told apart in one watch; of more only the first. */
 export const MAX_PEERS = 1000;
 /** Lags kept per peer and kind. */
@@ -20,6 +26,8 @@ interface Item {
   /** Index of each peer that brought it, in order, and its lag. BOUNDED: {@link MAX_PEERS}. */
   readonly peers: number[];
   readonly lags: number[];
+  /** The longest lag that counts. */
+  spreadMs: number;
   settled: boolean;
 }
 
@@ -29,7 +37,7 @@ export interface SpreadReport {
   distinct: number;
   /** Copies of them, the repeated ones of a peer apart. */
   copies: number;
-  /** Things that every peer brought that was connected when they were settled. */
+  /** Things that every peer brought that was connected then and stayed until they were settled. */
   complete: number;
   /** First to last copy of the complete ones: median and 95th percentile; null without any. */
   spreadMedianMs: number | null;
@@ -46,6 +54,8 @@ export interface PeerLagReport {
   repeated: number;
   /** Things it brought first, among several peers or alone. */
   first: number;
+  /** Copies out of its memory, see {@link MEMORY_MS}: their lags are not in the percentiles. */
+  remembered: number;
   medianMs: number | null;
   p95Ms: number | null;
   maxMs: number | null;
@@ -72,7 +82,7 @@ class Kind {
   complete = 0;
   readonly spreads = new Sample();
   /** By peer index. BOUNDED: {@link MAX_PEERS}. */
-  readonly lags: { copies: number; repeated: number; first: number; sample: Sample }[] = [];
+  readonly lags: { copies: number; repeated: number; first: number; remembered: number; sample: Sample }[] = [];
 }
 
 /** See the head of this file. */
@@ -81,8 +91,8 @@ export class Propagation {
   readonly #maxItems: number;
   /** Index by node id; a peer that comes back is the same. BOUNDED: {@link MAX_PEERS}. */
   readonly #peers = new Map<string, number>();
-  /** Indices of the connected ones. */
-  readonly #connected = new Set<number>();
+  /** When each of the connected ones was connected, by index. */
+  readonly #connected = new Map<number, number>();
 
   constructor(options: { maxItems?: number } = {}) {
     this.#maxItems = options.maxItems ?? MAX_ITEMS;
@@ -90,9 +100,9 @@ export class Propagation {
   }
 
   /** A peer is connected from here on: a thing is complete only with its copy. */
-  connected(peer: string): void {
+  connected(peer: string, atMs: number): void {
     const index = this.#indexOf(peer);
-    if (index !== undefined) this.#connected.add(index);
+    if (index !== undefined) this.#connected.set(index, atMs);
   }
 
   /** It is gone; what it brought stays. */
@@ -110,14 +120,14 @@ export class Propagation {
       this.#settle(of, atMs);
       if (of.items.size >= this.#maxItems) this.#evict(of);
       else of.oldest.rest();
-      item = { firstMs: atMs, peers: [], lags: [], settled: false };
+      item = { firstMs: atMs, peers: [], lags: [], spreadMs: 0, settled: false };
       of.items.set(key, item);
       of.open.push(item);
       of.distinct++;
     }
     const behindMs = atMs - item.firstMs;
     if (index === undefined) return { rank: 0, behindMs };
-    const lags = of.lags[index] ??= { copies: 0, repeated: 0, first: 0, sample: new Sample(LAG_SAMPLE) };
+    const lags = of.lags[index] ??= { copies: 0, repeated: 0, first: 0, remembered: 0, sample: new Sample(LAG_SAMPLE) };
     if (item.peers.includes(index)) {
       lags.repeated++;
       return { rank: 0, behindMs };
@@ -127,7 +137,11 @@ export class Propagation {
     of.copies++;
     lags.copies++;
     if (item.peers.length === 1) lags.first++;
-    lags.sample.add(behindMs);
+    if (this.#isRemembered(item, index)) lags.remembered++;
+    else {
+      lags.sample.add(behindMs);
+      item.spreadMs = behindMs;
+    }
     return { rank: item.peers.length, behindMs };
   }
 
@@ -188,13 +202,19 @@ export class Propagation {
     item.settled = true;
     if (!this.#isComplete(item)) return;
     kind.complete++;
-    kind.spreads.add(item.lags[item.lags.length - 1]);
+    kind.spreads.add(item.spreadMs);
+  }
+
+  #isRemembered(item: Item, index: number): boolean {
+    const connectedMs = this.#connected.get(index);
+    return connectedMs !== undefined && item.firstMs < connectedMs - MEMORY_MS;
   }
 
   #isComplete(item: Item): boolean {
-    if (item.peers.length < this.#connected.size || item.peers.length === 0) return false;
-    for (const index of this.#connected) if (!item.peers.includes(index)) return false;
-    return true;
+    for (const index of this.#connected.keys()) {
+      if (!this.#isRemembered(item, index) && !item.peers.includes(index)) return false;
+    }
+    return this.#connected.size > 0;
   }
 
   /** The oldest thing is forgotten; its open entry is the oldest too. */
@@ -209,7 +229,7 @@ export class Propagation {
     const open = kind.open.slice(kind.openFrom).filter((item) => !item.settled && this.#isComplete(item));
     const all = new Sample(kind.spreads.values.length + open.length);
     for (const value of kind.spreads.values) all.add(value);
-    for (const item of open) all.add(item.lags[item.lags.length - 1]);
+    for (const item of open) all.add(item.spreadMs);
     const none = all.count === 0;
     return {
       distinct: kind.distinct,
@@ -224,12 +244,13 @@ export class Propagation {
   #lagReport(kind: Kind, peer: string, index: number): PeerLagReport | undefined {
     const lags = kind.lags[index];
     if (lags === undefined) return undefined;
-    const { copies, repeated, first, sample } = lags;
+    const { copies, repeated, first, remembered, sample } = lags;
     return {
       peer,
       copies,
       repeated,
       first,
+      remembered,
       medianMs: sample.percentile(0.5) ?? null,
       p95Ms: sample.percentile(0.95) ?? null,
       maxMs: sample.count === 0 ? null : sample.max,
