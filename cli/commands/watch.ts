@@ -85,7 +85,8 @@ export function addWatch(program: Command, start: Start): void {
     .optionsGroup("Output:")
     .option("--json", "one JSON line per record (schema stellar-overlay/watch/1), the last one is the summary")
     .option("--decode", "print the bodies of the messages too, as JSON in the manner of SEP-51")
-    .option("--quiet", "no lines, only the summary at the end")
+    .option("--lines", "a line per record on a terminal too, where otherwise a view of the whole screen opens")
+    .option("--quiet", "no lines and no view, only the summary at the end")
     .option("--no-summary", "no summary at the end")
     .option(
       "--metrics <host:port>",
@@ -97,6 +98,9 @@ export function addWatch(program: Command, start: Start): void {
     .addHelpText(
       "after",
       `
+On a terminal the watch opens as a view of the whole screen: Tab and 1 to 5 choose what it shows, ? explains its keys, q
+ends it. With --lines, --decode, --count or a choice of what to show there are lines, as on a pipe.
+
 Nothing that a peer says is passed on: a peer does not send what it got from us, so that relaying would change what is
 measured. Without --demand adverts are counted and transactions are not asked for. A peer that goes is dialed again,
 later each time.
@@ -132,6 +136,9 @@ export async function runWatch(texts: string[], flags: WatchFlags, ctx: CliConte
   const known = () => [...config.preferredPeers, ...config.knownPeers].map(formatAddress);
   const targets = await targetsOf(texts, flags, ctx, { passphrase: network.passphrase, path, known });
   if (targets.length === 0) throw new OverlayError({ code: "no_seeds", network: networkLabel(network) });
+  const lines = flags.lines ?? flags.decode ?? false;
+  const view = ctx.io.terminal !== undefined && !flags.json && !flags.quiet && !lines && flags.count === undefined &&
+    Object.values(filter).every((wanted) => wanted === undefined);
   return await watchPeers({
     network,
     config,
@@ -143,7 +150,8 @@ export async function runWatch(texts: string[], flags: WatchFlags, ctx: CliConte
     metricsAt,
     demand: flags.demand ?? false,
     form: flags.json ? "json" : "text",
-    lines: !flags.quiet,
+    lines: !flags.quiet && !view,
+    view,
     decode: flags.decode ?? false,
     summary: flags.summary,
     limitMs: flags.for,

@@ -1,6 +1,7 @@
 /** The panels that are one list: validators, messages by type with the spread of things, events. Pure. */
 import { escapeRemoteText } from "../../overlay/base/bytes.ts";
-import { describeFailure } from "../../overlay/base/errors.ts";
+import { describeFailure, remoteText } from "../../overlay/base/errors.ts";
+import { messageEnumName, MessageType } from "../../overlay/wire/messages.ts";
 import type { WatchEvent } from "../../survey/watch/records.ts";
 import type { ValidatorView } from "../../survey/watch/scp_board.ts";
 import { bytes, ms, shortId } from "../render/style.ts";
@@ -96,7 +97,7 @@ type TypeRow = ViewData["types"][number];
 export function typeColumns(data: Pick<ViewData, "all" | "types">): ViewColumn<TypeRow>[] {
   const most = Math.max(1e-9, ...data.types.map(({ traffic }) => traffic.messagesPerSecond));
   return [
-    { title: "TYPE", width: 31, value: (r) => r.type },
+    { title: "TYPE", width: 36, value: (r) => messageEnumName(MessageType[r.type]) },
     {
       title: "MSG/S",
       width: 6,
@@ -207,10 +208,15 @@ export function eventText(event: WatchEvent): string {
     case "dropped": {
       const who = event.peer === undefined ? "" : ` ${shortId(event.peer)}`;
       const long = event.authenticated ? ` after ${span(event.connectedMs)}` : "";
-      return `${named(event)}${who} by ${event.by}${long}: ${safe(event.reason)} (${event.failure.code})`;
+      const said = remoteText(event.failure) ?? "";
+      const text = said === "" || event.reason.includes(said) ? "" : `, "${safe(said)}"`;
+      return `${named(event)}${who} by ${event.by}${long}: ${safe(event.reason)} (${event.failure.code})${text}`;
     }
-    case "dialFailed":
-      return `${named(event)}: ${safe(describeFailure(event.failure))} (${event.failure.code})`;
+    case "dialFailed": {
+      const why = `${safe(describeFailure(event.failure))} (${event.failure.code})`;
+      // Most failures name the address themselves.
+      return why.includes(safe(event.target)) ? why : `${named(event)}: ${why}`;
+    }
     case "waiting":
       return `${named(event)}, next dial in ${span(event.delayMs)}`;
     case "syncLost":

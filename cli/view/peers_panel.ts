@@ -1,6 +1,7 @@
 /** The peers of a watch: a table, and below it all that is known of the chosen one. Pure. */
 import { escapeRemoteText } from "../../overlay/base/bytes.ts";
 import { describeFailure, hintFor } from "../../overlay/base/errors.ts";
+import { messageEnumName, MessageType } from "../../overlay/wire/messages.ts";
 import type { PeerState } from "../../survey/watch/model.ts";
 import type { PeerLagReport } from "../../survey/watch/propagation.ts";
 import { bytes, ms, shortId } from "../render/style.ts";
@@ -177,16 +178,19 @@ export function peerDetail({ peer, measures }: PeerRow, data: ViewData, width: n
     of === undefined
       ? NONE
       : `${msOr(of.medianMs)} median, ${msOr(of.p95Ms)} 95%, first with ${of.first} of ${of.copies}`;
-  const types = [...measures.types].sort((a, b) => b[1] - a[1]).map(([type, count]) => `${type} ${shortCount(count)}`);
+  const types = [...measures.types].sort((a, b) => b[1] - a[1]).map(([type, count]) =>
+    `${messageEnumName(MessageType[type])} ${shortCount(count)}`
+  );
   const version = peer.versionStr === undefined ? undefined : escapeRemoteText(peer.versionStr);
   const overlay = peer.overlayVersion === undefined ? undefined : `overlay ${peer.overlayVersion}`;
   const rows: Row[] = [
     [cell(words(peer.nodeId ?? escapeRemoteText(peer.target), escapeRemoteText(peer.address)), "title")],
     [cell(words(
-      version,
       overlay,
       `connected ${peer.connections} of ${Math.max(peer.attempts, peer.connections)}`,
       `${shortCount(measures.traffic.messages)} messages, ${bytes(measures.traffic.bytes)}`,
+      // May be long.
+      version,
     ))],
   ];
   if (peer.state === "connected") {

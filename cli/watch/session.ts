@@ -35,6 +35,8 @@ export interface WatchRun {
   form: "text" | "json";
   /** Print a line per record. */
   lines: boolean;
+  /** Open the view of the whole screen; the context's terminal must be there. */
+  view: boolean;
   decode: boolean;
   summary: boolean;
   limitMs: number | undefined;
@@ -44,6 +46,8 @@ export interface WatchRun {
 
 /** Time between two saves of what was measured. */
 const SAVE_MS = 30_000;
+/** Notes kept while the view is open. */
+const MAX_NOTES = 100;
 /** How long the last lines may take to reach their reader, ms. */
 const FLUSH_MS = 2000;
 
@@ -56,6 +60,7 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
     networkPassphrase: run.network.passphrase,
   });
   const ending = new Ending(ctx.signal);
+  const notes = new Notes(io.err);
   const watcher = new Watcher({
     config: run.config,
     targets: run.targets,
@@ -80,7 +85,7 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
   });
   let door: HttpDoor | undefined;
   try {
-    if (run.metricsAt !== undefined) door = await openPages(run.metricsAt, watcher, observer, clock, io.err);
+    if (run.metricsAt !== undefined) door = await openPages(run.metricsAt, watcher, observer, clock, notes.say);
     await watcher.start();
   } catch (error) {
     await door?.close();
@@ -93,9 +98,9 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
         startedAt: clock.wallMs(),
         options: { targets: run.targets.map(({ text }) => text), demand: run.demand },
       }),
-    io.err,
+    notes.say,
   );
-  if (!run.lines && io.errIsTerminal) {
+  if (!run.lines && !run.view && io.errIsTerminal) {
     io.err(`watching ${run.targets.length} peers of ${networkLabel(run.network)}; Ctrl-C ends it\n`);
   }
 
@@ -111,6 +116,7 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
       ? watcher.records({ wants: (record) => passes(run.filter, record) })
       : undefined;
     void ending.ended.then(() => records?.close());
+    using _view = run.view ? await openView(run, { watcher, notes, ending, ctx }) : undefined;
     if (records !== undefined) await show(records, run, { watcher, decode, out, ending, ctx });
     await ending.ended;
   }
@@ -156,6 +162,60 @@ class Ending {
   end(): void {
     this.over = true;
     this.#resolve();
+  }
+}
+
+/** The view of the whole screen. What ends it ends the watch, and the other way round. */
+async function openView(
+  run: WatchRun,
+  parts: { watcher: Watcher; notes: Notes; ending: Ending; ctx: CliContext },
+): Promise<Disposable> {
+  const { watcher, notes, ending, ctx } = parts;
+  const { openWatchView } = await import("../view/watch_view.ts");
+  const view = await openWatchView({
+    model: watcher.model,
+    clock: ctx.clock,
+    terminal: ctx.io.terminal!,
+    colour: ctx.io.outColour,
+    title: networkLabel(run.network),
+    signal: ctx.signal,
+  });
+  notes.hold();
+  view.closed.then(() => ending.end(), (error) => {
+    ending.failure ??= error;
+    ending.end();
+  });
+  return {
+    [Symbol.dispose]: () => {
+      view[Symbol.dispose]();
+      notes.tell();
+    },
+  };
+}
+
+/** What is said on stderr; while the view has the terminal it waits. BOUNDED: {@link MAX_NOTES}, the newest. */
+class Notes {
+  readonly #err: (text: string) => void;
+  #held: string[] | undefined;
+
+  constructor(err: (text: string) => void) {
+    this.#err = err;
+  }
+
+  readonly say = (text: string): void => {
+    if (this.#held === undefined) return this.#err(text);
+    if (this.#held.length >= MAX_NOTES) this.#held.shift();
+    this.#held.push(text);
+  };
+
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  tell(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const text of held) this.#err(text);
   }
 }
 
