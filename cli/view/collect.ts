@@ -13,6 +13,9 @@ export interface PeerRow {
   measures: PeerMeasures;
 }
 
+/** The spreads are counted anew after so long: that takes longer than all the rest. */
+export const SPREAD_MS = 1000;
+
 /** One moment of a watch. Lists of panels that were not asked for are empty. */
 export interface ViewData {
   startedMs: number;
@@ -27,18 +30,23 @@ export interface ViewData {
   slots: SlotView[];
   validators: ValidatorView[];
   types: { type: MessageTypeName; traffic: Traffic }[];
+  /** With the model's time when they were counted; see {@link SPREAD_MS}. */
+  spreadsAtMs: number;
   spreads: { kind: ItemKind; spread: SpreadReport }[];
   events: WatchEvent[];
 }
 
-/** Reads the model for `panel`, or for all of them. */
-export function collect(model: WatchModel, panel: PanelName | "all"): ViewData {
+/** Reads the model for `panel`, or for all of them. `before` is what was read last. */
+export function collect(model: WatchModel, panel: PanelName | "all", before?: ViewData): ViewData {
   const wants = (name: PanelName) => panel === "all" || panel === name;
   const rows = model.peers();
   const { all, types } = model.traffic();
+  const { nowMs } = model;
+  const keep = before !== undefined && before.spreads.length > 0 && nowMs - before.spreadsAtMs < SPREAD_MS;
+  const spreads = () => ITEM_KINDS.map((kind) => ({ kind, spread: model.propagation.spreadOf(kind) }));
   return {
     startedMs: model.startedMs,
-    nowMs: model.nowMs,
+    nowMs,
     ledger: model.ledger,
     inSync: model.inSync,
     missed: model.missed,
@@ -50,7 +58,8 @@ export function collect(model: WatchModel, panel: PanelName | "all"): ViewData {
     slots: wants("scp") ? model.slots() : [],
     validators: wants("validators") ? model.validators() : [],
     types,
-    spreads: wants("messages") ? ITEM_KINDS.map((kind) => ({ kind, spread: model.propagation.spreadOf(kind) })) : [],
+    spreadsAtMs: keep ? before.spreadsAtMs : nowMs,
+    spreads: !wants("messages") ? [] : keep ? before.spreads : spreads(),
     events: wants("events") ? model.events() : [],
   };
 }

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { nodeId, viewScene } from "../../tests/kit/watch_view_kit.ts";
-import { collect } from "./collect.ts";
+import { collect, SPREAD_MS } from "./collect.ts";
 import { HELP } from "./help.ts";
 import { type Frame, frameText, layout, type ScreenSize } from "./layout.ts";
 import { initialState, type ListState, type PanelName, PANELS, type ViewState } from "./state.ts";
@@ -171,4 +171,16 @@ test("help fits into 80x24", () => {
   const lines = checkSize(frame(city, stateOf("peers", {}, { help: true }), SMALL), SMALL);
   assert.ok(HELP.length <= SMALL.rows - 3);
   assert.ok(!lines.join("\n").includes("…"));
+});
+
+test("collect counts the spreads anew once a second of the model's time", () => {
+  const { model } = viewScene({ peers: 2, validators: 3, slots: 2 });
+  const first = collect(model, "messages");
+  model.propagation.see("scp", "another", nodeId(1000), model.nowMs);
+  model.tick(model.nowMs + SPREAD_MS - 1);
+  const second = collect(model, "messages", first);
+  assert.equal(second.spreads, first.spreads);
+  model.tick(model.nowMs + 1);
+  const third = collect(model, "messages", second);
+  assert.equal(third.spreads[0].spread.distinct, first.spreads[0].spread.distinct + 1);
 });

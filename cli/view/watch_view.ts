@@ -55,7 +55,7 @@ export async function openWatchView(options: WatchViewOptions): Promise<WatchVie
   const refreshMs = Math.max(LEAST_REFRESH_MS, options.refreshMs ?? 0);
   let state = initialState();
   let shown: Shown = { keys: [], page: 1, columns: 0, slots: [] };
-  let data: ViewData | undefined, dataOf: PanelName | "all" | undefined;
+  let data: ViewData | undefined, before: ViewData | undefined, dataOf: PanelName | "all" | undefined;
   let timer: Timer | undefined;
   let isOpen = true;
   const { promise: closed, resolve, reject } = Promise.withResolvers<"quit" | "closed">();
@@ -73,7 +73,8 @@ export async function openWatchView(options: WatchViewOptions): Promise<WatchVie
     if (options.live !== false) model.tick(clock.nowMs());
     // What is held must be there for every panel.
     dataOf = state.paused ? "all" : state.panel;
-    data = collect(model, dataOf);
+    data = collect(model, dataOf, before);
+    before = data;
   };
 
   const onInput = (input: string, key: InkKey): void => {
