@@ -306,11 +306,10 @@ export function summaryTables(model: WatchModel, io: Io): string {
   for (const kind of ITEM_KINDS) {
     const spread = report.kinds[kind], rows = report.peerLags[kind];
     if (spread.distinct === 0) continue;
-    const from = spread.complete === 0
+    const times = spread.complete === 0
       ? ""
-      : `; ${spread.complete} from all ${report.peers.now} peers, spread median ${ms(spread.spreadMedianMs!)}, p95 ${
-        ms(spread.spreadP95Ms!)
-      }`;
+      : `, spread median ${ms(spread.spreadMedianMs!)}, p95 ${ms(spread.spreadP95Ms!)}`;
+    const from = report.peers.now < 2 ? "" : `; ${spread.complete} from all ${report.peers.now} peers${times}`;
     parts.push(`\n${spread.distinct} ${KIND_TITLES[kind]}${from}\n`);
     if (report.peers.ever < 2) continue;
     parts.push(renderTable(
