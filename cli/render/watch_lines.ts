@@ -156,7 +156,7 @@ function eventSentence(record: Exclude<WatchRecord, WatchMessage>, whole: boolea
       const who = record.peer === undefined ? "" : `${id(record.peer)} at `;
       return `* ${who}${place(record.target, record.address)} ${record.by === "us" ? "dropped" : "left"}${
         record.authenticated ? ` after ${ms(record.connectedMs)}` : " before it took us"
-      }: ${escapeRemoteText(record.reason)} (${record.failure.code})${text}`;
+      }: ${escapeRemoteText(record.reason)} (${record.failure.code})${text}${ownReason(record)}`;
     }
     case "dialFailed":
       return `* no connection to ${record.target}: ${
@@ -175,6 +175,12 @@ function eventSentence(record: Exclude<WatchRecord, WatchMessage>, whole: boolea
     default:
       return record satisfies never;
   }
+}
+
+/** What stands behind an end that we made; nothing when the reason says it already. */
+function ownReason({ failure, reason }: Extract<WatchEvent, { kind: "dropped" }>): string {
+  if (failure.code !== "local_close" || failure.reason === reason) return "";
+  return `: ${escapeRemoteText(failure.reason)}`;
 }
 
 function place(target: string | undefined, address: string): string {
@@ -300,11 +306,10 @@ export function summaryTables(model: WatchModel, io: Io): string {
   for (const kind of ITEM_KINDS) {
     const spread = report.kinds[kind], rows = report.peerLags[kind];
     if (spread.distinct === 0) continue;
-    const from = spread.complete === 0
+    const times = spread.complete === 0
       ? ""
-      : `; ${spread.complete} from all ${report.peers.now} peers, spread median ${ms(spread.spreadMedianMs!)}, p95 ${
-        ms(spread.spreadP95Ms!)
-      }`;
+      : `, spread median ${ms(spread.spreadMedianMs!)}, p95 ${ms(spread.spreadP95Ms!)}`;
+    const from = report.peers.now < 2 ? "" : `; ${spread.complete} from all ${report.peers.now} peers${times}`;
     parts.push(`\n${spread.distinct} ${KIND_TITLES[kind]}${from}\n`);
     if (report.peers.ever < 2) continue;
     parts.push(renderTable(

@@ -83,6 +83,9 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
     ending.readerGone = true;
     ending.end();
   });
+  const records = run.lines || run.limitMessages !== undefined
+    ? watcher.records({ wants: (record) => passes(run.filter, record) })
+    : undefined;
   let door: HttpDoor | undefined;
   try {
     if (run.metricsAt !== undefined) door = await openPages(run.metricsAt, watcher, observer, clock, notes.say);
@@ -112,9 +115,6 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
   {
     using _second = every(clock, 1000, () => observer.measure());
     using _save = every(clock, SAVE_MS, () => store?.save(watcher));
-    const records = run.lines || run.limitMessages !== undefined
-      ? watcher.records({ wants: (record) => passes(run.filter, record) })
-      : undefined;
     void ending.ended.then(() => records?.close());
     using _view = run.view ? await openView(run, { watcher, notes, ending, ctx }) : undefined;
     if (records !== undefined) await show(records, run, { watcher, decode, out, ending, ctx });
@@ -125,7 +125,11 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
 
   watcher.model.tick(clock.nowMs());
   store?.save(watcher);
-  const reached = watcher.model.peers().filter((peer) => peer.connections > 0).length;
+  const wanted = new Map(run.targets.map(({ text, nodeId }) => [text, nodeId]));
+  const reached =
+    watcher.model.peers().filter(({ target, connections, nodeId }) =>
+      connections > 0 && (wanted.get(target) ?? nodeId) === nodeId
+    ).length;
   // Before the goodbyes, which change the picture.
   const text = !run.summary
     ? ""
