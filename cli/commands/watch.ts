@@ -117,7 +117,7 @@ Ctrl-C: the summary is printed, status 0 (1 when nobody was reached). Twice: sto
 
 /** Runs the command. */
 export async function runWatch(texts: string[], flags: WatchFlags, ctx: CliContext): Promise<ExitCode> {
-  const [settings, { filterOf }, { watchPeers }] = await Promise.all([
+  const [settings, { filterOf, wantsView }, { watchPeers }] = await Promise.all([
     import("../run/settings.ts"),
     import("../watch/flags.ts"),
     import("../watch/session.ts"),
@@ -136,9 +136,7 @@ export async function runWatch(texts: string[], flags: WatchFlags, ctx: CliConte
   const known = () => [...config.preferredPeers, ...config.knownPeers].map(formatAddress);
   const targets = await targetsOf(texts, flags, ctx, { passphrase: network.passphrase, path, known });
   if (targets.length === 0) throw new OverlayError({ code: "no_seeds", network: networkLabel(network) });
-  const lines = flags.lines ?? flags.decode ?? false;
-  const view = ctx.io.terminal !== undefined && !flags.json && !flags.quiet && !lines && flags.count === undefined &&
-    Object.values(filter).every((wanted) => wanted === undefined);
+  const view = ctx.io.terminal !== undefined && wantsView(flags);
   return await watchPeers({
     network,
     config,

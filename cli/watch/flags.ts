@@ -19,6 +19,14 @@ export function filterOf(flags: Pick<WatchFlags, "type" | "peer" | "validator" |
   }
 }
 
+/** Whether these flags leave the choice between view and lines to the terminal: they ask for nothing that only lines give. */
+export function wantsView(
+  flags: Pick<WatchFlags, "json" | "lines" | "quiet" | "decode" | "count" | "type" | "peer" | "validator" | "slot">,
+): boolean {
+  const { json, lines, quiet, decode, count, type, peer, validator, slot } = flags;
+  return !json && !lines && !quiet && !decode && [count, type, peer, validator, slot].every((one) => one === undefined);
+}
+
 function nodeId(flag: string, text: string): string {
   const id = text.trim().toUpperCase();
   // Not quoted whole: a secret may stand there by mistake.
