@@ -16,6 +16,7 @@ import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { addSubmit } from "./commands/submit.ts";
 import { addSurvey } from "./commands/survey.ts";
+import { addWatch } from "./commands/watch.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
 import { errorText, hintLine } from "./errors.ts";
 import { UsageError } from "./flags.ts";
@@ -41,6 +42,7 @@ Examples:
   stellar-overlay ban add GBADNODE... --for 7d --reason "floods us" --network testnet
   stellar-overlay peers list --network testnet --accepting
   stellar-overlay survey run 10.0.0.1 --network 'my network' --seed-file surveyor.seed --out result
+  stellar-overlay watch --network testnet --peers 3 --type scp
   stellar-overlay simulate --nodes 60 &  stellar-overlay crawl --network local 127.0.0.2:11625`;
 
 /** The whole command line. `start` gives actions their context. */
@@ -64,6 +66,7 @@ export function buildProgram(start: Start): Command {
   addSimulate(program, start);
   addSubmit(program, start);
   addSurvey(program, start);
+  addWatch(program, start);
   for (const command of program.commands) {
     for (const one of [command, ...command.commands]) one.addHelpText("after", EXIT_STATUS_HELP);
   }

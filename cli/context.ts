@@ -45,6 +45,8 @@ export interface Io {
   readonly errColour: boolean;
   /** The reader of stdout has gone. */
   readonly outClosed: boolean;
+  /** The streams of the terminal that is stdin and stdout, for a view of the whole screen; undefined when one of them is none. */
+  readonly terminal?: { stdin: NodeJS.ReadStream; stdout: NodeJS.WriteStream };
   /** Output that never waits for its reader, for programs that must go on. `onGone` hears when a stream has none any more. */
   openQueue(clock: Clock, onGone: (gone: ReaderGone) => void): OutputQueue;
 }

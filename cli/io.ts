@@ -63,6 +63,10 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
       // A pseudo terminal without a size says 0.
       return process.stdout.columns || process.stderr.columns || undefined;
     },
+    get terminal() {
+      if (process.stdin.isTTY !== true || process.stdout.isTTY !== true || env.TERM === "dumb") return undefined;
+      return { stdin: process.stdin, stdout: process.stdout };
+    },
     outColour: mayColour(process.stdout.isTTY === true, env),
     errColour: mayColour(process.stderr.isTTY === true, env),
     get outClosed() {

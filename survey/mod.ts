@@ -60,3 +60,8 @@ export { type StoredSurvey, type SurveyRunOptions, SurveyStore } from "./topolog
 export { type Envelope, inspectEnvelope, type TransactionView } from "./submit/envelope.ts";
 export { bytesOfEnvelopeText } from "./submit/envelope_text.ts";
 export { submit, submitChanges, type SubmitContext, type SubmitPlan, type SubmitResult } from "./submit/submit.ts";
+export { Watcher, type WatcherOptions, type WatchTarget } from "./watch/watcher.ts";
+export { WatchModel } from "./watch/model.ts";
+export type { WatchEvent, WatchMessage, WatchPeerStatus, WatchRecord } from "./watch/records.ts";
+export type { PropagationReport } from "./watch/propagation.ts";
+export { loadMessageJson, type MessageJson } from "./watch/xdr_json.ts";

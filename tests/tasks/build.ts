@@ -10,7 +10,9 @@ mkdirSync(dirname(outfile), { recursive: true });
 
 const built = spawnSync(
   process.execPath,
-  ["build", "--compile", "--minify", "--bytecode", "--splitting", "--format=esm", "cli/main.ts", "--outfile", outfile],
+  // ink's developer tools: never loaded, and not installed.
+  ["build", "--compile", "--minify", "--bytecode", "--splitting", "--format=esm", "--external", "react-devtools-core"]
+    .concat("cli/main.ts", "--outfile", outfile),
   { cwd: root, stdio: ["ignore", "ignore", "inherit"] },
 );
 if (built.status !== 0) process.exit(built.status ?? 1);

@@ -1,0 +1,22 @@
+/** The page that `?` shows; it fits into 80x24. */
+export const HELP: readonly (readonly [key: string, what: string])[] = [
+  ["1 to 5, Tab", "panel: peers, SCP, validators, messages, events"],
+  ["↑ ↓ k j", "row; PgUp, PgDn, Home g, End G"],
+  ["← → h l", "in SCP: an older, a newer slot"],
+  ["s S, r", "sort by the next, the previous column; turn the order round"],
+  ["/, Esc", "show only rows that hold a text; all again, newest again"],
+  ["p, blank", "hold the picture; the watch goes on"],
+  ["?", "this page, and back"],
+  ["q, Ctrl-C", "end the watch"],
+  ["", ""],
+  ["CR IN, OUT", "credit: flood messages it may still send us, we may still send it"],
+  ["QUEUE", "messages that wait for its credit"],
+  ["DUP", "share of its copies that some peer had brought before"],
+  ["FIRST", "share of its copies that it brought first"],
+  ["LAG", "its SCP statements behind the first copy: median, 95th percentile"],
+  ["NOM ... EXT", "validators that nominated, prepared, confirmed, externalised"],
+  ["MISS", "validators usual in the last slots that said nothing about this one"],
+  ["1ST EXT", "first EXTERNALIZE after the slot's first statement; BY: whose"],
+  ["EXT LAG", "a validator's EXTERNALIZE behind the slot's first: median"],
+  ["replayed", "slot told from memory when a peer connected: its times say nothing"],
+];
