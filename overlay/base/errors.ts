@@ -67,6 +67,7 @@ export type Failure =
   | { code: "subscriber_too_slow"; waitedMs: number; held: number }
   | { code: "listen_failed"; address: string; reason: string }
   | { code: "survey_file_invalid"; path: string; at: string; reason: string }
+  | { code: "capture_invalid"; path: string; offset: number; reason: string }
   | { code: "invalid_argument"; argument: string; reason: string };
 
 /** The name of a failure, stable across releases. */
@@ -134,6 +135,7 @@ const FACTS: Table<string> = {
   subscriber_too_slow: (f) => `peers waited ${f.waitedMs} ms for a subscriber to take ${f.held} messages`,
   listen_failed: (f) => `cannot listen on ${f.address} (${f.reason})`,
   survey_file_invalid: (f) => `${f.path}${f.at === "" ? "" : ` at ${f.at}`}: ${f.reason}`,
+  capture_invalid: (f) => `${f.path} at byte ${f.offset}: ${f.reason}`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
 
@@ -219,6 +221,7 @@ const HINTS: Table<string> = {
       : "the address must be one of this machine's; 0.0.0.0 means all of them",
   survey_file_invalid: () =>
     "docs/survey-files.md shows each form: survey.json, getsurveyresult's JSON, OverlaySurvey.py's JSON and GraphML, flattened JSON",
+  capture_invalid: () => "docs/capture.md describes the format; decode explains single frames and XDR",
   invalid_argument: () => "see --help",
 };
 

@@ -88,6 +88,7 @@ const SAMPLES: Samples = {
   run_in_progress: [{ code: "run_in_progress", run: 3, sinceMs: 400 }],
   port_in_use: [{ code: "port_in_use", address }],
   subscriber_too_slow: [{ code: "subscriber_too_slow", waitedMs: 20_000, held: 200 }],
+  capture_invalid: [{ code: "capture_invalid", path: "node.cap", offset: 8, reason: "format version 9" }],
   survey_file_invalid: [
     { code: "survey_file_invalid", path: "survey.json", at: "nodes[0].state", reason: "needs a text" },
     { code: "survey_file_invalid", path: "survey.json", at: "", reason: "the file is empty" },

@@ -54,6 +54,7 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   subscriber_too_slow: false,
   listen_failed: false,
   survey_file_invalid: false,
+  capture_invalid: false,
   invalid_argument: false,
 };
 
