@@ -9,6 +9,7 @@ import { VERSION } from "../overlay/base/version.ts";
 import { systemResolver, TcpTransport } from "../overlay/transport/tcp.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
+import { addDecode } from "./commands/decode.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
@@ -48,6 +49,7 @@ export function buildProgram(start: Start): Command {
     .addHelpText("after", EXAMPLES);
   addConnect(program, start);
   addCrawl(program, start);
+  addDecode(program, start);
   addRun(program, start);
   addSimulate(program, start);
   for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);

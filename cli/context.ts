@@ -29,6 +29,8 @@ export interface Io {
   err(text: string): void;
   /** All of stdin, as text. */
   readInput(): Promise<string>;
+  /** All of stdin, as bytes; where it is absent, stdin is text. */
+  readInputBytes?(): Promise<Uint8Array>;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   readonly inIsTerminal: boolean;
