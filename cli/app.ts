@@ -10,6 +10,8 @@ import { systemResolver, TcpTransport } from "../overlay/transport/tcp.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addCrawl } from "./commands/crawl.ts";
 import { addDecode } from "./commands/decode.ts";
+import { addProxy } from "./commands/proxy.ts";
+import { addReplay } from "./commands/replay.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
@@ -50,6 +52,8 @@ export function buildProgram(start: Start): Command {
   addConnect(program, start);
   addCrawl(program, start);
   addDecode(program, start);
+  addProxy(program, start);
+  addReplay(program, start, buildProgram);
   addRun(program, start);
   addSimulate(program, start);
   for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);

@@ -68,6 +68,8 @@ export interface OpenRecord {
   /** Names the connection in later records; never used twice after one start. */
   connection: number;
   atUs: bigint;
+  /** When the dial began; for an accepted stream the same as `atUs`. */
+  dialledUs: bigint;
   role: Role;
   remoteHost: string;
   remotePort: number;
@@ -172,6 +174,7 @@ export const PAYLOADS: { [N in RecordTypeName]: Codec<any> } = {
   open: struct({
     connection: uint32,
     atUs: uint64,
+    dialledUs: uint64,
     role,
     remoteHost: host,
     remotePort: uint32,

@@ -36,6 +36,7 @@ const arbRecord: fc.Arbitrary<CaptureRecord> = fc.oneof(
     open: rec({
       connection: arbUint32,
       atUs: arbUint64,
+      dialledUs: arbUint64,
       role: fc.constantFrom("weCalledRemote" as const, "remoteCalledUs" as const),
       remoteHost: word,
       remotePort: arbUint32,

@@ -59,6 +59,7 @@ export function recordsOfSession(text: string, path: string): CaptureRecord[] {
           open: {
             connection,
             atUs: 0n,
+            dialledUs: 0n,
             role: header.role === "initiator" ? "weCalledRemote" : "remoteCalledUs",
             remoteHost: "127.0.0.1",
             remotePort: 0,

@@ -114,7 +114,9 @@ export function captureTransport(inner: Transport, recorder: CaptureRecorder): T
       const connection = recorder.nextConnection(), dialledUs = recorder.atUs;
       return inner.dial(to, options, {
         onConnect: (socket) =>
-          recorder.hold(() => handlers.onConnect(new CapturedSocket(socket, recorder, connection, "weCalledRemote"))),
+          recorder.hold(() =>
+            handlers.onConnect(new CapturedSocket(socket, recorder, connection, "weCalledRemote", dialledUs))
+          ),
         onFail: (failure) =>
           recorder.hold(() => {
             const { host: remoteHost, port: remotePort } = to;
@@ -154,7 +156,7 @@ class CapturedSocket implements Socket {
   #identified = false;
   #over = false;
 
-  constructor(inner: Socket, recorder: CaptureRecorder, connection: number, role: Role) {
+  constructor(inner: Socket, recorder: CaptureRecorder, connection: number, role: Role, dialledUs = recorder.atUs) {
     this.#inner = inner;
     this.#recorder = recorder;
     this.#connection = connection;
@@ -164,6 +166,7 @@ class CapturedSocket implements Socket {
       open: {
         connection,
         atUs: recorder.atUs,
+        dialledUs,
         role,
         remoteHost: remote.host,
         remotePort: remote.port,
