@@ -124,8 +124,8 @@ async function readInput(argument: string, ctx: CliContext): Promise<DecodeInput
     }
   }
   const found = decodedText(argument);
-  // A wrong path often looks like base64; then it is short and has a dot or no multiple of four.
-  if (found === undefined || found.bytes.length < 4) {
+  // A wrong path may look like base64, but XDR is whole words.
+  if (found === undefined || (found.form === "base64" && found.bytes.length % 4 !== 0)) {
     throw new UsageError(`no file ${argument}, and it is neither hex nor base64`, "'-' reads stdin");
   }
   return found;

@@ -29,7 +29,7 @@ export function recordsOfSession(text: string, path: string): CaptureRecord[] {
   const records: CaptureRecord[] = [];
   const connection = 1;
   let header: Header | undefined;
-  let offset = 0, lastUs = 0n, last: { direction: Direction; type: string } | undefined, received = 0;
+  let cut = false, offset = 0, lastUs = 0n, last: { direction: Direction; type: string } | undefined, received = 0;
   for (const line of text.split("\n")) {
     const at = offset;
     offset += new TextEncoder().encode(line).length + 1;
@@ -43,7 +43,10 @@ export function recordsOfSession(text: string, path: string): CaptureRecord[] {
       fields = JSON.parse(line);
     } catch (error) {
       // The last line of a recording that was stopped may be cut.
-      if (offset > text.length && header !== undefined) break;
+      if (offset > text.length && header !== undefined) {
+        cut = true;
+        break;
+      }
       fail((error as Error).message);
     }
     if (fields.kind === "header") {
@@ -89,7 +92,7 @@ export function recordsOfSession(text: string, path: string): CaptureRecord[] {
     throw new OverlayError({ code: "capture_invalid", path, offset: 0, reason: "no header line" });
   }
   // The recordings do not say who closed; without an answer, or with an ERROR_MSG last, it was stellar-core.
-  if (received === 0 || last?.type === "errorMsg") {
+  if (!cut && (received === 0 || last?.type === "errorMsg")) {
     records.push({ type: "end", end: { connection, atUs: lastUs, by: "remote", how: "eof", reason: "" } });
   }
   return records;
