@@ -14,6 +14,7 @@ import { addProxy } from "./commands/proxy.ts";
 import { addReplay } from "./commands/replay.ts";
 import { addRun } from "./commands/run.ts";
 import { addSimulate } from "./commands/simulate.ts";
+import { addWatch } from "./commands/watch.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "./context.ts";
 import { errorText, hintLine } from "./errors.ts";
 import { UsageError } from "./flags.ts";
@@ -35,6 +36,7 @@ Examples:
   stellar-overlay crawl --network testnet --listen 10
   stellar-overlay crawl --network pubnet --json --out pubnet.json
   stellar-overlay run --network testnet --metrics 11627
+  stellar-overlay watch --network testnet --peers 3 --type scp
   stellar-overlay simulate --nodes 60 &  stellar-overlay crawl --network local 127.0.0.2:11625`;
 
 /** The whole command line. `start` gives actions their context. */
@@ -56,6 +58,7 @@ export function buildProgram(start: Start): Command {
   addReplay(program, start, buildProgram);
   addRun(program, start);
   addSimulate(program, start);
+  addWatch(program, start);
   for (const command of program.commands) command.addHelpText("after", EXIT_STATUS_HELP);
   return program;
 }

@@ -25,3 +25,8 @@ export { surveyGraph } from "./topology/graph.ts";
 export { organizationsOfAttributes, parseOrganizations } from "./topology/organizations.ts";
 export { type ReportOptions, surveyReport } from "./topology/report.ts";
 export type { SurveyReport } from "./topology/report_types.ts";
+export { Watcher, type WatcherOptions, type WatchTarget } from "./watch/watcher.ts";
+export { WatchModel } from "./watch/model.ts";
+export type { WatchEvent, WatchMessage, WatchPeerStatus, WatchRecord } from "./watch/records.ts";
+export type { PropagationReport } from "./watch/propagation.ts";
+export { loadMessageJson, type MessageJson } from "./watch/xdr_json.ts";

@@ -6,15 +6,12 @@
 import * as base from "@stellar/stellar-base";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { createHmac } from "node:crypto";
 import { test } from "node:test";
-import { sessionKeys, sharedKey } from "../overlay/auth/session_keys.ts";
 import { toHex } from "../overlay/base/bytes.ts";
 import { VirtualClock } from "../overlay/base/clock.ts";
 import { type OverlayConfig, standalone } from "../overlay/base/config.ts";
 import type { Failure } from "../overlay/base/errors.ts";
 import { DEFAULT_PEER_PORT } from "../overlay/base/peer_address.ts";
-import { primitives } from "../overlay/crypto/primitives.ts";
 import { openDatabase } from "../overlay/db/database.ts";
 import { migrate } from "../overlay/db/schema.ts";
 import { dropLabel } from "../overlay/manager/node_metrics.ts";
@@ -34,7 +31,15 @@ import { loadSession, type Session, sessionNames, splitFrame } from "./kit/fixtu
 import { type FrameTap, type Sum, TappedTransport } from "./kit/frame_tap.ts";
 import { type Implied, implied } from "./kit/recording_model.ts";
 import { endedByRemote, framesOf, recordedHello } from "./kit/replay_server.ts";
-import { nonceRandom, play, PlayedPeer, playedTransport, type Timed, timeline } from "./kit/session_player.ts";
+import {
+  forOurKeys,
+  nonceRandom,
+  play,
+  PlayedPeer,
+  playedTransport,
+  type Timed,
+  timeline,
+} from "./kit/session_player.ts";
 
 const HOST = "127.0.0.1";
 /** Our listening address in the network in memory. */
@@ -435,27 +440,6 @@ const WATCH = [1, 2, 3, 4, 5].map((n) => `watch/peer-${n}`);
 const NONCE = new Uint8Array(32).fill(0x31);
 const SECRET = new Uint8Array(32).fill(0x32);
 
-/**
- * The recorded frames with MACs for our keys: the five recorders were five nodes, we are one. HELLO stays as it is: its
- * certificate holds for whoever reads it.
- */
-function forOurKeys(sessions: Session[]): (timed: Timed) => Uint8Array {
-  const ours = primitives.agreementKey(SECRET);
-  const keys = sessions.map((session) => {
-    const remote = recordedHello(session, "in");
-    const shared = sharedKey(ours, remote.cert.pubkey, "weCalledRemote")!;
-    return sessionKeys(shared, NONCE, remote.nonce, "weCalledRemote").receiveKey;
-  });
-  return ({ session, frame: { bytes, type } }) => {
-    const frame = bytes.slice();
-    if (type !== "hello") {
-      const mac = createHmac("sha256", keys[session]).update(frame.subarray(8, frame.length - 32)).digest();
-      frame.set(mac, frame.length - 32);
-    }
-    return frame;
-  };
-}
-
 for (const mode of ["watcher", "validator"] as const) {
   test(
     `five peers at once, as a ${mode}: 346 SCP messages and 318 transactions, each relayed once`,
@@ -471,7 +455,7 @@ for (const mode of ["watcher", "validator"] as const) {
         x25519Secret: SECRET,
         nonce: NONCE,
         config: {},
-        translate: forOurKeys(sessions),
+        translate: forOurKeys(sessions, SECRET, NONCE),
       });
       const { engine, expected } = played;
       await check(sessions, played);

@@ -152,6 +152,59 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (run_id, hash)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- One watch, and what it measured when it was updated last. ledger: the last one decided.
+  CREATE TABLE watch (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    started_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    tool_version TEXT NOT NULL,
+    options TEXT NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    ledger INTEGER
+  ) STRICT;
+
+  -- By kind (scp, advert, transaction, txSet): things seen, those that all peers brought, and the time from the first copy to
+  -- the last of these.
+  CREATE TABLE watch_spread (
+    watch_id INTEGER NOT NULL REFERENCES watch (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    items INTEGER NOT NULL,
+    complete INTEGER NOT NULL,
+    median_ms REAL,
+    p95_ms REAL,
+    max_ms REAL,
+    PRIMARY KEY (watch_id, kind)
+  ) STRICT, WITHOUT ROWID;
+
+  -- By kind and peer: copies it brought, those it brought first, and its time behind the first copy.
+  CREATE TABLE watch_lag (
+    watch_id INTEGER NOT NULL REFERENCES watch (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    node_id TEXT NOT NULL,
+    copies INTEGER NOT NULL,
+    repeated INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    median_ms REAL,
+    p95_ms REAL,
+    max_ms REAL,
+    PRIMARY KEY (watch_id, kind, node_id)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Slots that were decided during a watch. missing: validators usually heard and not this time. peer_lags: by peer, ms from
+  -- the slot's first EXTERNALIZE to the first one that this peer brought.
+  CREATE TABLE watch_slot (
+    watch_id INTEGER NOT NULL REFERENCES watch (id) ON DELETE CASCADE,
+    slot TEXT NOT NULL,
+    first_at INTEGER NOT NULL,
+    externalized INTEGER NOT NULL,
+    first_externalize_ms REAL,
+    missing TEXT NOT NULL,
+    peer_lags TEXT NOT NULL,
+    PRIMARY KEY (watch_id, slot)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** The newest schema this version knows. */

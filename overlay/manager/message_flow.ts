@@ -12,6 +12,7 @@ import type { Peer } from "../peer/peer.ts";
 import { encodeMessage, MessageType, type ReceivedMessage, type StellarMessage } from "../wire/messages.ts";
 import type { OverlayContext } from "./overlay_context.ts";
 import { OwnStatements } from "./own_statements.ts";
+import type { CopyVerdict } from "./overlay_options.ts";
 import type { AuthenticatedPeer } from "./peer_lists.ts";
 import { UniqueTraffic } from "./seen_messages.ts";
 import { type SubscribeOptions, Subscription } from "./subscription.ts";
@@ -25,6 +26,9 @@ export interface MessageFlowOptions {
   acceptTransaction?: (message: Uint8Array) => boolean;
   /** Fetch quorum sets though the node is no validator: who may survey depends on them. */
   quorumSets?: boolean;
+  /** See `OverlayManagerOptions`. */
+  fetchItems?: boolean | "quorumSets";
+  relays?: boolean;
   /** The network is at `slot`. */
   onTracking(slot: number): void;
   /** A good and complete SCP message of another node came. */
@@ -41,8 +45,15 @@ export class MessageFlow {
   readonly traffic: TransactionTraffic;
   /** See `OverlayManager.onSurveyMessage`. */
   onSurveyMessage: ((from: AuthenticatedPeer, message: ReceivedMessage) => void) | undefined;
+  /** See `PeerObserver.onCopy`. */
+  onCopy:
+    | ((from: AuthenticatedPeer, message: ReceivedMessage, verdict: CopyVerdict) => Promise<void> | void)
+    | undefined;
   readonly #context: OverlayContext;
   readonly #options: MessageFlowOptions;
+  readonly #relays: boolean;
+  /** Of the SCP_MESSAGE in work, for {@link onCopy}. */
+  #verdict: CopyVerdict = {};
   readonly #counts: UniqueTraffic;
   readonly #own = new OwnStatements();
   /** BOUNDED: by the embedding program. */
@@ -53,6 +64,7 @@ export class MessageFlow {
   constructor(context: OverlayContext, options: MessageFlowOptions) {
     this.#context = context;
     this.#options = options;
+    this.#relays = options.relays ?? true;
     const { config, clock, random, local, ledger, lists, metrics } = context;
     this.#counts = new UniqueTraffic(metrics);
     this.scp = new ScpState({
@@ -73,16 +85,17 @@ export class MessageFlow {
       knownBy: (id) => this.floodgate.knownBy(id),
       ledger,
       // A watcher has no use for transaction sets, and without its own herder neither has a relay.
-      fetchItems: config.isValidator || (options.quorumSets ? "quorumSets" : false),
+      fetchItems: options.fetchItems ?? (config.isValidator || (options.quorumSets ? "quorumSets" : false)),
       events: {
         onEnvelope: (envelope) => {
           metrics.count("scpStatements", envelope.envelope.statement.pledges.type);
           options.onEnvelope?.(envelope);
-          this.relay(envelope.id, envelope.message);
+          if (this.#relays) this.relay(envelope.id, envelope.message);
         },
         onDiscarded: (id, reason) => {
           metrics.count("scpDiscards", reason);
           this.floodgate.forget(id);
+          if (id === this.#verdict.id) this.#verdict.refusal = reason;
         },
         onFetched: (kind, ms) => metrics.observe("fetchTime", ms, kind),
       },
@@ -92,6 +105,7 @@ export class MessageFlow {
       counts: this.#counts,
       acceptTransaction: options.acceptTransaction,
       relay: (id, message, hash) => this.relay(id, message, hash),
+      relays: this.#relays,
       ledgersClosed: () => this.ledgersClosed,
     });
   }
@@ -138,6 +152,20 @@ export class MessageFlow {
 
   /** Takes a message. The promise settles when slow subscribers made room. @throws OverlayError `xdr_invalid` */
   receive(peer: Peer, message: ReceivedMessage): Promise<void> | void {
+    const { onCopy } = this;
+    if (onCopy === undefined) return this.#receive(peer, message);
+    const member = this.#context.lists.of(peer);
+    this.#verdict = {};
+    const held = this.#receive(peer, message);
+    if (member === undefined || peer.dropped !== undefined) return held;
+    const verdict = this.#verdict;
+    this.#verdict = {};
+    const observed = onCopy(member, message, verdict);
+    if (observed === undefined) return held;
+    return held === undefined ? observed : Promise.all([held, observed]).then(() => {});
+  }
+
+  #receive(peer: Peer, message: ReceivedMessage): Promise<void> | void {
     const { type, bytes } = message;
     if (!this.traffic.interest.isUseful(type)) {
       this.#context.metrics.counters.ignoredMessages++;
@@ -153,6 +181,7 @@ export class MessageFlow {
         break;
       case MessageType.scpMessage: {
         const id = floodIdOf(bytes);
+        this.#verdict.id = id;
         const isNew = this.#counts.flood(member.metrics, id, bytes.length);
         if (!this.floodgate.addRecord(id, this.ledgersClosed, member.nodeId) || this.dispatcher.isProcessed(id)) return;
         this.dispatcher.receive(member, message, id);
@@ -212,6 +241,7 @@ export class MessageFlow {
   relayFrom(from: string, message: ReceivedMessage): string[] {
     const id = floodIdOf(message.bytes);
     this.floodgate.addRecord(id, this.ledgersClosed, from);
+    if (!this.#relays) return [];
     return this.relay(id, message.bytes.slice());
   }
 

@@ -46,7 +46,7 @@ import { hearEnvelope, surveyOf, SurveyPermission } from "./survey_wiring.ts";
 import { SyncWatch } from "./sync_watch.ts";
 
 export type { OverlayEvent } from "./overlay_event.ts";
-export type { OverlayManagerOptions, PeerObserver } from "./overlay_options.ts";
+export type { CopyVerdict, OverlayManagerOptions, PeerObserver } from "./overlay_options.ts";
 export type { PeerSnapshot } from "./peer_snapshot.ts";
 
 /** Peers asked for SCP state while out of sync. Source: stellar-core HerderImpl.cpp getMoreSCPState. */
@@ -131,6 +131,8 @@ export class OverlayManager {
       trusts: options.trusts,
       acceptTransaction: options.acceptTransaction,
       quorumSets: quorum.configured,
+      fetchItems: options.fetchItems,
+      relays: options.relays,
       onTracking: (slot) => {
         scpQueue.track(slot);
         this.#sync.ledger();
@@ -183,6 +185,7 @@ export class OverlayManager {
           for (const observer of this.#observers) observer.onAuthenticated?.(member);
         },
         onDropped: (peer, member, drop) => {
+          for (const observer of this.#observers) observer.onClosed?.(peer, drop);
           if (member === undefined) return;
           this.#totals.ended(peer);
           this.survey.dropped(member);
@@ -410,7 +413,23 @@ export class OverlayManager {
   /** Tells `observer` about peers and ticks until the returned function is called. */
   observe(observer: PeerObserver): () => void {
     this.#observers.add(observer);
-    return () => void this.#observers.delete(observer);
+    this.#watchCopies();
+    return () => {
+      this.#observers.delete(observer);
+      this.#watchCopies();
+    };
+  }
+
+  #watchCopies(): void {
+    const watching = [...this.#observers].filter((observer) => observer.onCopy !== undefined);
+    this.#flow.onCopy = watching.length === 0 ? undefined : (from, message, verdict) => {
+      let held: Promise<void>[] | undefined;
+      for (const observer of watching) {
+        const wait = observer.onCopy!(from, message, verdict);
+        if (wait !== undefined) (held ??= []).push(wait);
+      }
+      return held === undefined ? undefined : held.length === 1 ? held[0] : Promise.all(held).then(() => {});
+    };
   }
 
   // ---- Messages ----

@@ -19,6 +19,8 @@ export interface TransactionTrafficOptions {
   acceptTransaction: ((message: Uint8Array) => boolean) | undefined;
   /** Advertises a transaction to whoever does not know it. */
   relay(id: FloodId, message: Uint8Array, hash: string): string[];
+  /** Whether what others sent is advertised on. */
+  relays: boolean;
   /** See `MessageFlow.ledgersClosed`. */
   ledgersClosed(): number;
 }
@@ -111,7 +113,7 @@ export class TransactionTraffic {
 
   #onTransaction(member: Member, message: ReceivedMessage, id: FloodId): void {
     const { bytes } = message;
-    const { floodgate, acceptTransaction, relay } = this.#options;
+    const { floodgate, acceptTransaction, relay, relays } = this.#options;
     // What is no transaction at all ends the connection, as upstream's decoder does.
     message.decode();
     const ledger = this.#options.ledgersClosed();
@@ -125,7 +127,7 @@ export class TransactionTraffic {
     }
     const kept = bytes.slice();
     const result = this.transactions.add(hash, kept, ledger);
-    if (result === "added") relay(id, kept, hash);
+    if (result === "added" && relays) relay(id, kept, hash);
     else if (result === "full") floodgate.forget(id);
   }
 }

@@ -1,13 +1,16 @@
 /** Recorded sessions played to a whole engine in virtual time, each as one connection, at their recorded times. */
+import { createHmac } from "node:crypto";
+import { sessionKeys, sharedKey } from "../../overlay/auth/session_keys.ts";
 import { toHex } from "../../overlay/base/bytes.ts";
 import type { Timer } from "../../overlay/base/clock.ts";
 import type { VirtualClock } from "../../overlay/base/clock.ts";
 import { type Random, SeededRandom } from "../../overlay/base/random.ts";
+import { primitives } from "../../overlay/crypto/primitives.ts";
 import type { MemoryNetwork } from "../../overlay/transport/memory.ts";
 import type { Endpoint, Socket, Transport } from "../../overlay/transport/transport.ts";
 import type { Session, SessionFrame } from "./fixtures.ts";
 import { FrameTap } from "./frame_tap.ts";
-import { endedByRemote } from "./replay_server.ts";
+import { endedByRemote, recordedHello } from "./replay_server.ts";
 import { FakeSocket } from "./transport_suite.ts";
 
 /** A frame of stellar-core, on the clock that all sessions share. */
@@ -92,6 +95,31 @@ export function nonceRandom(nonce: Uint8Array): Random {
     next: () => random.next(),
     int: (below) => random.int(below),
     bytes: (n) => n === nonce.length ? nonce.slice() : random.bytes(n),
+  };
+}
+
+/**
+ * The recorded frames with MACs for our keys, when several recorders' sessions go to one node: `secret` is its Curve25519
+ * secret, `nonce` that of all its connections. HELLO stays as it is: its certificate holds for whoever reads it.
+ */
+export function forOurKeys(
+  sessions: readonly Session[],
+  secret: Uint8Array,
+  nonce: Uint8Array,
+): (timed: Timed) => Uint8Array {
+  const ours = primitives.agreementKey(secret);
+  const keys = sessions.map((session) => {
+    const remote = recordedHello(session, "in");
+    const shared = sharedKey(ours, remote.cert.pubkey, "weCalledRemote")!;
+    return sessionKeys(shared, nonce, remote.nonce, "weCalledRemote").receiveKey;
+  });
+  return ({ session, frame: { bytes, type } }) => {
+    const frame = bytes.slice();
+    if (type !== "hello") {
+      const mac = createHmac("sha256", keys[session]).update(frame.subarray(8, frame.length - 32)).digest();
+      frame.set(mac, frame.length - 32);
+    }
+    return frame;
   };
 }
 
