@@ -1,7 +1,7 @@
 /** `--capture FILE` and `--with-secrets` of any command: its transport and clock are listened to, the command itself knows nothing of it. */
 import type { Command } from "commander";
 import { VERSION } from "../overlay/base/version.ts";
-import { CaptureRecorder, captureTransport, type RecordSink } from "../survey/capture/tap.ts";
+import { CaptureRecorder, captureResolver, captureTransport, type RecordSink } from "../survey/capture/tap.ts";
 import { CaptureWriter, openCapture } from "../survey/capture/writer.ts";
 import type { CliContext } from "./context.ts";
 import { UsageError } from "./flags.ts";
@@ -24,7 +24,7 @@ export function captureOptions(command: Command): Command {
 
 /** A capture under way. */
 export interface Capture {
-  /** The command's context, listened to: its transport and, unless `keepClock`, its clock. */
+  /** The command's context, listened to: its transport, resolver and, unless `keepClock`, its clock. */
   ctx: CliContext;
   recorder: CaptureRecorder;
   /** A Curve25519 secret to use, when secrets are wanted in the capture. */
@@ -36,13 +36,14 @@ export interface Capture {
 }
 
 /**
- * Begins a capture when the flags ask for one. `network` is a passphrase, or empty. `also` hears every record as well.
+ * Begins a capture when the flags ask for one. `network` is a passphrase, or empty. `also` hears every record as well. `still`
+ * is the recorder's: for commands that `replay --as` repeats.
  * @throws OverlayError `file_unwritable`, `capture_invalid`; UsageError
  */
 export function startCapture(
   flags: CaptureFlags,
   ctx: CliContext,
-  about: { command: string; network: string; keepClock?: boolean; also?: RecordSink },
+  about: { command: string; network: string; keepClock?: boolean; still?: boolean; also?: RecordSink },
 ): Capture | undefined {
   const { capture: path, withSecrets: secret = false } = flags;
   if (path === undefined && secret) {
@@ -74,11 +75,13 @@ export function startCapture(
     tool: `stellar-overlay ${VERSION}`,
     command: about.command,
     network: about.network,
+    still: about.still,
   });
   return {
     ctx: {
       ...ctx,
       transport: captureTransport(ctx.transport, recorder),
+      resolver: captureResolver(ctx.resolver, recorder),
       clock: about.keepClock ? ctx.clock : recorder,
     },
     recorder,

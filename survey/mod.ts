@@ -1,6 +1,13 @@
 /** What is built on the engine: visits, crawls, and the simulated network they are tested on. */
 export { type ConnectPlan, type ConnectResult, connectTarget } from "./probe/connect.ts";
 export { DEFAULT_VISIT_TIMEOUTS, type Visit, visit, type VisitPlan, type VisitState } from "./probe/visit.ts";
+export type { CaptureRecord } from "./capture/format.ts";
+export { Player, playingPrimitives } from "./capture/player.ts";
+export { type CaptureItem, readCapture } from "./capture/reader.ts";
+export { CaptureRecorder, captureResolver, captureTransport } from "./capture/tap.ts";
+export { CaptureView, type ViewEvent } from "./capture/view.ts";
+export { CaptureWriter, openCapture } from "./capture/writer.ts";
+export { Explainer, type Explanation, loadExplainer } from "./decode/explain.ts";
 export { type BudgetLimits, DEFAULT_BUDGET } from "./crawl/budget.ts";
 export { crawl, type CrawlOptions, type CrawlProgress, type CrawlReport, storeSink } from "./crawl/crawler.ts";
 export { type CrawlDocument, crawlDocument, type CrawlSummary, viewOf } from "./crawl/report.ts";

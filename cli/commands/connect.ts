@@ -86,7 +86,7 @@ export async function runConnect(texts: string[], flags: ConnectFlags, outer: Cl
       import("../concurrency.ts"),
     ]);
 
-  const capture = startCapture(flags, outer, { command: "connect", network: network?.passphrase ?? "" });
+  const capture = startCapture(flags, outer, { command: "connect", network: network?.passphrase ?? "", still: true });
   const ctx = capture?.ctx ?? outer;
   const locals = new Map<string, InstanceType<typeof LocalNode>>();
   const localFor = (on: { passphrase: string }) => {

@@ -3,9 +3,8 @@ import type { Command } from "commander";
 import { OverlayError } from "../../overlay/base/errors.ts";
 import { sleep } from "../../overlay/base/clock.ts";
 import { resolveNetwork } from "../../overlay/base/networks.ts";
-import { formatAddress, ipVersion } from "../../overlay/base/peer_address.ts";
+import { formatAddress } from "../../overlay/base/peer_address.ts";
 import { SeededRandom } from "../../overlay/base/random.ts";
-import type { Resolver } from "../../overlay/transport/transport.ts";
 import type { CaptureRecord, Direction, StartRecord } from "../../survey/capture/format.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import { UsageError, wholeNumber } from "../flags.ts";
@@ -148,28 +147,27 @@ function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> 
 
 /** What a replay must know of a capture before it plays it. */
 function survey(records: Iterable<CaptureRecord>, path: string) {
-  let start: StartRecord | undefined, firstDialUs: bigint | undefined;
-  const addresses = new Set<string>(), hosts = new Set<string>();
+  let start: StartRecord | undefined;
+  const addresses = new Set<string>(), names = new Set<string>();
   for (const record of records) {
     if (record.type === "start") {
       // The first one is played; docs/capture.md says so.
       if (start !== undefined) break;
       start = record.start;
     }
+    if (record.type === "resolved") names.add(record.resolved.host);
     const at = record.type === "open" && record.open.role === "weCalledRemote"
       ? record.open
       : record.type === "dialFailed"
       ? record.dialFailed
       : undefined;
     if (at === undefined) continue;
-    firstDialUs = firstDialUs === undefined || at.dialledUs < firstDialUs ? at.dialledUs : firstDialUs;
     addresses.add(formatAddress({ host: at.remoteHost, port: at.remotePort }));
-    hosts.add(at.remoteHost);
   }
   if (start === undefined) {
     throw new OverlayError({ code: "capture_invalid", path, offset: 0, reason: "its first record is no start" });
   }
-  return { start, firstDialUs: firstDialUs ?? 0n, addresses: [...addresses], hosts: [...hosts] };
+  return { start, addresses: [...addresses], names: [...names] };
 }
 
 async function replayAs(
@@ -185,13 +183,15 @@ async function replayAs(
     import("../../survey/capture/player.ts"),
     import("../../overlay/crypto/primitives.ts"),
   ]);
-  const { start, firstDialUs, addresses, hosts } = survey(open(path).records, path);
+  const { start, addresses, names } = survey(open(path).records, path);
   if (command === "replay") throw new UsageError("--as replay: a replay of a replay is the replay");
   await initPrimitives(playingPrimitives(native));
   const player = new Player(open(path).records[Symbol.iterator](), ctx.random, path);
-  await player.clock.virtual.advance(Number(firstDialUs) / 1000);
-
-  const targets = args.some((arg) => addresses.includes(arg)) ? [] : addresses;
+  // An address among the arguments means that the targets are chosen; a name is one that was looked up.
+  const chosen = args.some((arg) =>
+    addresses.includes(arg) || names.some((name) => arg === name || arg.startsWith(`${name}:`))
+  );
+  const targets = chosen ? [] : addresses;
   const named = args.some((arg) => arg === "-n" || arg.startsWith("--network"));
   const { name } = resolveNetwork(start.network);
   const network = named || start.network === ""
@@ -200,21 +200,13 @@ async function replayAs(
   const ended = new AbortController();
   if (ctx.signal.aborted) ended.abort();
   ctx.signal.addEventListener("abort", () => ended.abort(), { once: true });
-  const resolver: Resolver = {
-    resolve: (host) => {
-      if (ipVersion(host) !== 0) return Promise.resolve([host]);
-      // Names were resolved before the tap; the recorded addresses are what they meant.
-      if (hosts.length > 0) return Promise.resolve(hosts);
-      return Promise.reject(new OverlayError({ code: "dns_failed", host, reason: "the capture dialled nobody" }));
-    },
-  };
   let status: ExitCode = EXIT.ok, outOfRecord = false;
   const inner: CliContext = {
     ...ctx,
     transport: player,
     clock: player.clock,
     random: new SeededRandom(1),
-    resolver,
+    resolver: player,
     signal: ended.signal,
   };
   const program = build(async (run) => void (status = await run(inner)));

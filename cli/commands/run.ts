@@ -103,19 +103,21 @@ export async function runRun(flags: RunFlags, ctx: CliContext): Promise<ExitCode
   const where = { env: ctx.env, home: homedir(), platform: process.platform };
   const capture = startCapture(flags, ctx, { command: "run", network: network.passphrase, keepClock: true });
   const x25519Secret = capture?.newSecret();
-  const status = await runNode({
-    network,
-    config,
-    warnings,
-    identity,
-    databasePath: flags.db === false ? undefined : flags.db ?? databasePath(network.passphrase, where),
-    metricsAt,
-    log: { format: flags.log, level: flags.logLevel },
-    statusMs: flags.status,
-    limitMs: flags.for,
-    x25519Secret,
-    onNodeId: (nodeId) => capture?.tellSecret(nodeId, x25519Secret),
-  }, capture?.ctx ?? ctx);
-  await capture?.close();
-  return status;
+  try {
+    return await runNode({
+      network,
+      config,
+      warnings,
+      identity,
+      databasePath: flags.db === false ? undefined : flags.db ?? databasePath(network.passphrase, where),
+      metricsAt,
+      log: { format: flags.log, level: flags.logLevel },
+      statusMs: flags.status,
+      limitMs: flags.for,
+      x25519Secret,
+      onNodeId: (nodeId) => capture?.tellSecret(nodeId, x25519Secret),
+    }, capture?.ctx ?? ctx);
+  } finally {
+    await capture?.close();
+  }
 }

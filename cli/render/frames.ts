@@ -38,6 +38,10 @@ export function eventLine(event: ViewEvent, c: ChalkInstance): string {
       }: ${event.beginning}\n`;
     case "lost":
       return `${head}${c.red(`${count(event.records as number, "record")} lost: the disk did not keep up`)}\n`;
+    case "resolved":
+      return `${head} ${text(event.host)} is ${
+        text((event.addresses as string[]).join(", ") || `not resolved: ${event.reason}`)
+      }\n`;
     case "clockStepped":
       return `${head}${c.yellow("the wall clock was stepped")}\n`;
     case "message": {

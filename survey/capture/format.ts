@@ -47,6 +47,7 @@ export const RECORD_TYPES = {
   wall: 8,
   lost: 9,
   identity: 10,
+  resolved: 11,
 } as const;
 /** Name of a record type. */
 export type RecordTypeName = keyof typeof RECORD_TYPES;
@@ -148,6 +149,16 @@ export interface IdentityRecord {
   nodeId: Uint8Array;
 }
 
+/** A name was looked up. */
+export interface ResolvedRecord {
+  atUs: bigint;
+  host: string;
+  /** IP addresses, a blank between two; empty when there were none. */
+  addresses: string;
+  /** The system's word when there were none. */
+  reason: string;
+}
+
 /** One record, by the name of its type. Times are microseconds since the last start, on a monotonic clock. */
 export type CaptureRecord =
   | { type: "start"; start: StartRecord }
@@ -159,7 +170,8 @@ export type CaptureRecord =
   | { type: "secrets"; secrets: SecretsRecord }
   | { type: "wall"; wall: WallRecord }
   | { type: "lost"; lost: LostRecord }
-  | { type: "identity"; identity: IdentityRecord };
+  | { type: "identity"; identity: IdentityRecord }
+  | { type: "resolved"; resolved: ResolvedRecord };
 
 const direction: Codec<Direction> = enumeration({ received: 0, sent: 1 });
 const role: Codec<Role> = enumeration({ weCalledRemote: 0, remoteCalledUs: 1 });
@@ -196,6 +208,7 @@ export const PAYLOADS: { [N in RecordTypeName]: Codec<any> } = {
   wall: struct({ atUs: uint64, wallMs: uint64 }),
   lost: struct({ atUs: uint64, records: uint32, bytes: uint64 }),
   identity: struct({ connection: uint32, atUs: uint64, nodeId: hash }),
+  resolved: struct({ atUs: uint64, host, addresses: text(4000), reason: word }),
 };
 
 const NAMES: (RecordTypeName | undefined)[] = [];

@@ -1,5 +1,6 @@
 /** Captures survive writing and reading, tearing at any byte, and damage anywhere. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { concatBytes, writeUint32 } from "../../overlay/base/bytes.ts";
@@ -7,11 +8,14 @@ import { isFailure } from "../../overlay/base/errors.ts";
 import { arbBytes, arbHash, arbText, arbUint32, arbUint64 } from "../../tests/kit/arbitrary.ts";
 import {
   CAPTURE_HEADER_BYTES,
+  CAPTURE_MAGIC,
   type CaptureRecord,
   encodeCaptureHeader,
   encodeRecord,
   frameRecord,
+  MAX_PAYLOAD_BYTES,
   RECORD_SYNC,
+  RECORD_TYPES,
 } from "./format.ts";
 import { type CaptureItem, type CaptureNotice, noticeText, readCapture } from "./reader.ts";
 
@@ -82,6 +86,10 @@ const arbRecord: fc.Arbitrary<CaptureRecord> = fc.oneof(
   rec({
     type: fc.constant("identity" as const),
     identity: rec({ connection: arbUint32, atUs: arbUint64, nodeId: arbHash }),
+  }),
+  rec({
+    type: fc.constant("resolved" as const),
+    resolved: rec({ atUs: arbUint64, host: word, addresses: word, reason: word }),
   }),
 );
 
@@ -184,4 +192,24 @@ test("notices are one line each", () => {
   ];
   for (const notice of notices) assert.match(noticeText(notice), /^[^\n]*byte 1[^\n]*$/);
   assert.equal(RECORD_SYNC, 0x534f5263);
+});
+
+test("docs/capture.md lists every record type with its number and its fields in order, and the figures as they are", () => {
+  const page = readFileSync(new URL("../../docs/capture.md", import.meta.url), "utf8");
+  const source = readFileSync(new URL("./format.ts", import.meta.url), "utf8");
+  const rows = [...page.slice(page.indexOf("| Type |")).matchAll(/^\| (\d+) +\| (\w+) +\| (.*?) *\|$/gm)];
+  assert.deepEqual(Object.fromEntries(rows.map(([, number, name]) => [name, Number(number)])), { ...RECORD_TYPES });
+  for (const [, , name, text] of rows) {
+    if (name === "raw") continue;
+    const [, fields] = new RegExp(`\\n  ${name}: struct\\(\\{([^}]*)\\}`).exec(source)!;
+    const names = fields.split(",").map((field) => field.split(":")[0].trim()).filter((field) => field !== "");
+    let at = 0;
+    for (const field of names) {
+      const found = text.slice(at).search(new RegExp(`\\b${field}\\b`));
+      assert.ok(found >= 0, `${name}.${field}`);
+      at += found + field.length;
+    }
+  }
+  assert.ok(page.includes(MAX_PAYLOAD_BYTES.toLocaleString("en")));
+  assert.ok(page.includes(Array.from(CAPTURE_MAGIC, (byte) => byte.toString(16).padStart(2, "0")).join(" ")));
 });

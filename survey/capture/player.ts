@@ -7,7 +7,7 @@
 import { concatBytes, equalBytes, readUint32, toHex, writeUint32 } from "../../overlay/base/bytes.ts";
 import { type Clock, sleep, type Timer, VirtualClock } from "../../overlay/base/clock.ts";
 import { type Failure, OverlayError } from "../../overlay/base/errors.ts";
-import { formatAddress } from "../../overlay/base/peer_address.ts";
+import { formatAddress, ipVersion } from "../../overlay/base/peer_address.ts";
 import { isSigned } from "../../overlay/auth/cert.ts";
 import { type Role, sessionKeys, sharedKey } from "../../overlay/auth/session_keys.ts";
 import {
@@ -22,6 +22,7 @@ import type {
   Dialing,
   Endpoint,
   Listener,
+  Resolver,
   Socket,
   SocketEnd,
   SocketHandlers,
@@ -29,7 +30,7 @@ import type {
 } from "../../overlay/transport/transport.ts";
 import { decodeMessage, encodeMessage, MessageType } from "../../overlay/wire/messages.ts";
 import type { Hello } from "../../overlay/wire/types.ts";
-import type { CaptureRecord, DialFailedRecord, OpenRecord } from "./format.ts";
+import type { CaptureRecord, DialFailedRecord, OpenRecord, ResolvedRecord } from "./format.ts";
 import { timeOf } from "./source.ts";
 import { FrameSplitter } from "./tap.ts";
 
@@ -120,7 +121,7 @@ interface Recorded {
 }
 
 /** Plays the records of one start. */
-export class Player implements Transport {
+export class Player implements Transport, Resolver {
   readonly clock = new PlayClock();
   readonly #records: Iterator<CaptureRecord>;
   readonly #random: { bytes(n: number): Uint8Array };
@@ -128,6 +129,9 @@ export class Player implements Transport {
   readonly #opened = new Map<string, (Recorded | DialFailedRecord)[]>();
   readonly #dials = new Map<string, { handlers: DialHandlers }[]>();
   readonly #connections = new Map<number, Recorded>();
+  /** Look-ups that were played or wait for it, by name. */
+  readonly #resolved = new Map<string, ResolvedRecord[]>();
+  readonly #asking = new Map<string, ((found: ResolvedRecord) => void)[]>();
   readonly #listeners = new Set<(socket: Socket) => void>();
   #next: IteratorResult<CaptureRecord>;
   /** Settles when everything was played. */
@@ -171,6 +175,20 @@ export class Player implements Transport {
         if (at >= 0) waiting.splice(at, 1);
       },
     };
+  }
+
+  /** As recorded, at its time. A name that was not looked up then has no addresses. */
+  async resolve(host: string): Promise<string[]> {
+    this.#want();
+    if (ipVersion(host) !== 0) return [host];
+    const found = this.#resolved.get(host)?.shift() ?? await new Promise<ResolvedRecord>((resolve) => {
+      const asking = this.#asking.get(host) ?? [];
+      asking.push(resolve);
+      this.#asking.set(host, asking);
+      void this.finished.then(() => resolve({ atUs: 0n, host, addresses: "", reason: "not in the capture" }));
+    });
+    if (found.addresses !== "") return found.addresses.split(" ");
+    throw new OverlayError({ code: "dns_failed", host, reason: found.reason });
   }
 
   listen(at: Endpoint, onSocket: (socket: Socket) => void): Promise<Listener> {
@@ -241,6 +259,13 @@ export class Player implements Transport {
           const [listener] = this.#listeners;
           if (listener !== undefined) listener(this.#socketOf(recorded));
         }
+        return;
+      }
+      case "resolved": {
+        const { host } = record.resolved;
+        const asking = this.#asking.get(host)?.shift();
+        if (asking !== undefined) asking(record.resolved);
+        else this.#resolved.set(host, [...(this.#resolved.get(host) ?? []), record.resolved]);
         return;
       }
       case "dialFailed":

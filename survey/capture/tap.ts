@@ -5,9 +5,17 @@
  */
 import { concatBytes, readUint32 } from "../../overlay/base/bytes.ts";
 import type { Clock, Timer } from "../../overlay/base/clock.ts";
+import { ipVersion } from "../../overlay/base/peer_address.ts";
 import { OverlayError } from "../../overlay/base/errors.ts";
 import type { Role } from "../../overlay/auth/session_keys.ts";
-import type { Endpoint, Socket, SocketEnd, SocketHandlers, Transport } from "../../overlay/transport/transport.ts";
+import type {
+  Endpoint,
+  Resolver,
+  Socket,
+  SocketEnd,
+  SocketHandlers,
+  Transport,
+} from "../../overlay/transport/transport.ts";
 import { decodeMessage, MessageType } from "../../overlay/wire/messages.ts";
 import { MAX_MESSAGE_SIZE } from "../../overlay/wire/record.ts";
 import type { CaptureRecord, Direction } from "./format.ts";
@@ -26,6 +34,18 @@ export interface RecorderOptions {
   command: string;
   /** Passphrase; empty when there is not one. */
   network: string;
+  /**
+   * Time begins with the first dial, listen or {@link CaptureRecorder.begin} and moves only when a callback or timer begins:
+   * who is captured then reads nothing but recorded times, and a replay is exact. Otherwise it runs, and only stands still in
+   * callbacks.
+   */
+  still?: boolean;
+}
+
+interface DueTimer {
+  atUs: number;
+  order: number;
+  fire: () => void;
 }
 
 /**
@@ -35,9 +55,15 @@ export interface RecorderOptions {
 export class CaptureRecorder implements Clock {
   readonly #clock: Clock;
   readonly #sink: RecordSink;
-  readonly #startedMs: number;
+  readonly #still: boolean;
+  #startedMs: number;
+  #begun = false;
   #held: number | undefined;
   #lastUs = 0;
+  /** Timers that have not fired, while time is still. BOUNDED: by whoever sets them. */
+  readonly #timers = new Set<DueTimer>();
+  #nextDueUs = Infinity;
+  #orders = 0;
   #connections = 0;
   /** Wall time is `wallMs` at `atUs`. */
   #wall: { wallMs: number; atUs: number };
@@ -45,10 +71,18 @@ export class CaptureRecorder implements Clock {
   constructor(options: RecorderOptions) {
     this.#clock = options.clock;
     this.#sink = options.sink;
+    this.#still = options.still ?? false;
     this.#startedMs = options.clock.nowMs();
     this.#wall = { wallMs: Math.floor(options.clock.wallMs()), atUs: 0 };
     const { tool, command, network } = options;
     this.record({ type: "start", start: { wallMs: BigInt(this.#wall.wallMs), tool, command, network } });
+  }
+
+  /** Time begins now, unless it has begun. */
+  begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    if (this.#still) this.#startedMs = this.#clock.nowMs();
   }
 
   /** Now, in whole microseconds since the start. */
@@ -65,23 +99,83 @@ export class CaptureRecorder implements Clock {
   }
 
   setTimer(delayMs: number, fire: () => void): Timer {
-    return this.#clock.setTimer(delayMs, () => this.hold(fire));
+    if (!this.#still) return this.#clock.setTimer(delayMs, () => this.hold(fire));
+    const due: DueTimer = {
+      atUs: this.#nowUs() + Math.round(Math.max(0, delayMs) * 1000),
+      order: this.#orders++,
+      fire,
+    };
+    this.#timers.add(due);
+    this.#nextDueUs = Math.min(this.#nextDueUs, due.atUs);
+    const arm = (waitMs: number): Timer =>
+      this.#clock.setTimer(waitMs, () => {
+        this.hold(() => {});
+        // The system's timers may be a little early.
+        if (this.#timers.has(due)) timer = arm((due.atUs - this.#freshUs()) / 1000 + 0.5);
+      });
+    let timer = arm(delayMs);
+    return {
+      cancel: () => {
+        timer.cancel();
+        this.#timers.delete(due);
+      },
+    };
   }
 
-  /** Runs `act` with the time standing still. */
+  /** Runs `act` with the time standing still; before it, when time is still, what timers have fallen due. */
   hold(act: () => void): void {
     if (this.#held !== undefined) return act();
-    const nowUs = this.#nowUs();
-    this.#held = nowUs;
+    this.begin();
+    const nowUs = this.#freshUs();
+    this.#fireUntil(nowUs);
+    this.#at(nowUs, act);
+  }
+
+  #at(atUs: number, act: () => void): void {
+    this.#held = atUs;
     const wallMs = Math.floor(this.#clock.wallMs());
     if (Math.abs(wallMs - this.wallMs()) > WALL_STEP_MS) {
-      this.#wall = { wallMs, atUs: nowUs };
-      this.record({ type: "wall", wall: { atUs: BigInt(nowUs), wallMs: BigInt(wallMs) } });
+      this.#wall = { wallMs, atUs };
+      this.record({ type: "wall", wall: { atUs: BigInt(atUs), wallMs: BigInt(wallMs) } });
     }
     try {
       act();
     } finally {
       this.#held = undefined;
+      this.#lastUs = Math.max(this.#lastUs, atUs);
+    }
+  }
+
+  /** Each at the very time it was set for, in the order of a {@link VirtualClock}: a replay has no other. */
+  #fireUntil(nowUs: number): void {
+    while (this.#nextDueUs <= nowUs) {
+      let first: DueTimer | undefined;
+      let nextUs = Infinity;
+      for (const timer of this.#timers) {
+        if (
+          first === undefined || timer.atUs < first.atUs || (timer.atUs === first.atUs && timer.order < first.order)
+        ) {
+          if (first !== undefined) nextUs = Math.min(nextUs, first.atUs);
+          first = timer;
+        } else nextUs = Math.min(nextUs, timer.atUs);
+      }
+      if (first === undefined || first.atUs > nowUs) {
+        this.#nextDueUs = first === undefined ? Infinity : first.atUs;
+        return;
+      }
+      this.#nextDueUs = nextUs;
+      this.#timers.delete(first);
+      const { atUs, fire } = first;
+      this.#at(atUs, () => {
+        try {
+          fire();
+        } catch (error) {
+          // It is the timer's failure, not that of whose callback comes next.
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
+      });
     }
   }
 
@@ -101,9 +195,14 @@ export class CaptureRecorder implements Clock {
   }
 
   #nowUs(): number {
-    if (this.#held !== undefined) return this.#held;
+    return this.#held ?? (this.#still ? this.#lastUs : this.#freshUs());
+  }
+
+  #freshUs(): number {
     // Never backwards, whatever the clock below does.
-    return (this.#lastUs = Math.max(this.#lastUs, Math.round((this.#clock.nowMs() - this.#startedMs) * 1000)));
+    const freshUs = Math.max(this.#lastUs, Math.round((this.#clock.nowMs() - this.#startedMs) * 1000));
+    if (!this.#still) this.#lastUs = freshUs;
+    return freshUs;
   }
 }
 
@@ -111,6 +210,7 @@ export class CaptureRecorder implements Clock {
 export function captureTransport(inner: Transport, recorder: CaptureRecorder): Transport {
   return {
     dial(to, options, handlers) {
+      recorder.begin();
       const connection = recorder.nextConnection(), dialledUs = recorder.atUs;
       return inner.dial(to, options, {
         onConnect: (socket) =>
@@ -135,16 +235,46 @@ export function captureTransport(inner: Transport, recorder: CaptureRecorder): T
           }),
       });
     },
-    listen: (at, onSocket) =>
-      inner.listen(
+    listen(at, onSocket) {
+      recorder.begin();
+      return inner.listen(
         at,
         (socket) =>
           recorder.hold(() =>
             onSocket(new CapturedSocket(socket, recorder, recorder.nextConnection(), "remoteCalledUs"))
           ),
-      ),
+      );
+    },
   };
 }
+
+/** `inner`, whose answers are recorded and move the recorder's time. An address needs no look-up. */
+export function captureResolver(inner: Resolver, recorder: CaptureRecorder): Resolver {
+  return {
+    async resolve(host) {
+      recorder.begin();
+      if (ipVersion(host) !== 0) return await inner.resolve(host);
+      const told = (addresses: string, reason: string) =>
+        recorder.hold(() =>
+          recorder.record({ type: "resolved", resolved: { atUs: recorder.atUs, host, addresses, reason } })
+        );
+      try {
+        const addresses = await inner.resolve(host);
+        told(addresses.slice(0, MAX_ADDRESSES).join(" "), "");
+        return addresses;
+      } catch (error) {
+        told(
+          "",
+          error instanceof OverlayError && error.failure.code === "dns_failed" ? error.failure.reason : String(error),
+        );
+        throw error;
+      }
+    },
+  };
+}
+
+/** Addresses of one name that are recorded. */
+const MAX_ADDRESSES = 64;
 
 /** A stream whose frames are recorded. */
 class CapturedSocket implements Socket {

@@ -20,9 +20,9 @@ import { errorCodeName, quorumSetHashOf } from "../../overlay/wire/types.ts";
 import type { CaptureRecord, Direction, FrameRecord } from "./format.ts";
 import { MacChecker } from "./macs.ts";
 
-/** One event. `type` is open, message, raw, end, dialFailed, lost or clockStepped. */
+/** One event. `type` says which; docs/json.md lists the fields of each. */
 export interface ViewEvent {
-  type: "start" | "open" | "message" | "raw" | "end" | "dialFailed" | "lost" | "clockStepped";
+  type: "start" | "open" | "message" | "raw" | "end" | "dialFailed" | "resolved" | "lost" | "clockStepped";
   /** RFC 3339 UTC, by the clock of the program that captured. */
   at: string;
   /** Since that program began to capture, ms with three decimals. */
@@ -148,6 +148,11 @@ export class CaptureView {
           records: record.lost.records,
           bytes: record.lost.bytes,
         };
+      case "resolved": {
+        const { atUs, host, addresses, reason } = record.resolved;
+        const found = addresses === "" ? [] : addresses.split(" ");
+        return { type: "resolved", ...this.#time(atUs), host, addresses: found, reason };
+      }
       case "secrets":
         return undefined;
     }

@@ -12,7 +12,7 @@ import { systemRandom } from "../../overlay/base/random.ts";
 import { initPrimitives } from "../../overlay/crypto/primitives.ts";
 import { systemResolver, TcpTransport } from "../../overlay/transport/tcp.ts";
 import { allSessions, loadSession } from "../kit/fixtures.ts";
-import { ROOT, temporaryFolder } from "../kit/tool.ts";
+import { ROOT, runTool, temporaryFolder } from "../kit/tool.ts";
 
 const folder = temporaryFolder();
 const fixture = (name: string) => join(ROOT, "tests", "fixtures", `${name}.ndjson`);
@@ -71,6 +71,8 @@ function start(args: string[], input: Uint8Array = new Uint8Array(0)) {
       }),
   };
 }
+/** A report without its length: when the promise of a visit that is over continues is this process's affair, and not captured. */
+const withoutEnd = (line: string) => line.replace(/"durationMs":[\d.]+,"attempts"/, '"attempts"');
 const run = (args: string[], input?: Uint8Array) => start(args, input).done;
 
 test("proxy --json --capture, then replay --json: the same bytes; connect on the capture: the same report", async () => {
@@ -98,15 +100,56 @@ test("proxy --json --capture, then replay --json: the same bytes; connect on the
   // At ten times the speed and at the highest: the same.
   assert.equal((await run(["replay", proxied, "--json", "--speed", "100x"])).out, live.out);
 
-  const report = JSON.parse(connect.out);
-  const replayed = JSON.parse((await run(["replay", called, "--as", "connect", "--", "--ndjson", "--ping", "2"])).out);
-  // What lies before the first recorded instant, the dial, is not in a capture; nor is the moment a process looks at its clock.
-  for (const { stagesMs, attempts } of [report, replayed]) {
-    stagesMs.tcp = stagesMs.dns = 0;
-    for (const attempt of attempts) attempt.durationMs = 0;
-  }
-  for (const field of ["startedAt", "durationMs"]) report[field] = replayed[field] = "";
-  assert.deepEqual(replayed, report);
+  const report = await run(["replay", called, "--as", "connect", "--", "--ndjson", "--ping", "2"]);
+  assert.deepEqual([report.status, report.err], [EXIT.ok, ""]);
+  assert.equal(withoutEnd(report.out), withoutEnd(connect.out));
+});
+
+test("watch --json --capture of three nodes at once, then replay --as watch: the same bytes, summary included", async () => {
+  const path = join(folder, "watched.cap");
+  const servers = [1, 2, 3].map((n) =>
+    start(["replay", fixture(`watch/peer-${n}`), "--serve", "127.0.0.1:0", "--speed", "30x"])
+  );
+  const at = await Promise.all(servers.map((server) => server.said(/on (127\.0\.0\.1:\d+),/)));
+  const args = ["--json", "--no-db", "--network", "local"];
+  // The status of every second and a ping of every connection are in it: timers are repeated to the microsecond too.
+  const live = await runTool(["watch", ...at, ...args, "--for", "6s", "--capture", path]);
+  assert.equal(live.status, 0, live.err);
+  for (const server of servers) await server.done;
+  const lines = live.out.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.ok(lines.filter(({ type, message }) => type === "message" && message === "SCP_MESSAGE").length > 900);
+  assert.equal(lines.at(-1).peers.length, 3);
+  assert.ok(lines.at(-1).peers.every(({ rttMs }: { rttMs: unknown }) => typeof rttMs === "number"));
+  const again = await runTool(["replay", path, "--as", "watch", "--", ...args]);
+  assert.equal(again.status, 0, again.err);
+  assert.equal(again.out, live.out);
+  // Another question to the same capture.
+  const slots = await runTool([
+    "replay",
+    path,
+    "--as",
+    "watch",
+    "--",
+    ...args,
+    "--type",
+    "externalize",
+    "--no-summary",
+  ]);
+  const wanted = live.out.split("\n").filter((line) => line.includes('"statement":"externalize"'));
+  assert.deepEqual(slots.out.split("\n").filter((line) => line.includes('"type":"message"')), wanted);
+});
+
+test("a name that was looked up is looked up again in a replay, at its time", async () => {
+  const path = join(folder, "named.cap");
+  const server = start(["replay", fixture("full"), "--serve", "127.0.0.1:0"]);
+  const port = await server.said(/on 127\.0\.0\.1:(\d+),/);
+  const args = ["connect", `localhost:${port}`, "--network", "local", "--ndjson"];
+  const live = await run([...args, "--capture", path]);
+  await server.done;
+  assert.match(live.out, /"state":"full"/);
+  const again = await run(["replay", path, "--as", "connect", "--", ...args.slice(1)]);
+  assert.equal(withoutEnd(again.out), withoutEnd(live.out));
+  assert.match((await run(["replay", path])).out, /localhost is 127\.0\.0\.1/);
 });
 
 test("the recorded sessions replay as lines, one by one and five merged by their clocks", async () => {
