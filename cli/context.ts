@@ -35,6 +35,8 @@ export interface Io {
    * the end of the input comes first.
    */
   prompt(question: string, options: { hidden: boolean; signal: AbortSignal }): Promise<string | undefined>;
+  /** All of stdin, as bytes; where it is absent, stdin is text. */
+  readInputBytes?(): Promise<Uint8Array>;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   readonly inIsTerminal: boolean;

@@ -50,11 +50,8 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
   return {
     out: (text) => write(1, text),
     err: (text) => write(2, text),
-    readInput: async () => {
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
-      return Buffer.concat(chunks).toString("utf8");
-    },
+    readInput: async () => (await readStdin()).toString("utf8"),
+    readInputBytes: async () => new Uint8Array(await readStdin()),
     prompt: (question, options) => readLine(question, options, (text) => write(2, text)),
     outIsTerminal: process.stdout.isTTY === true,
     errIsTerminal: process.stderr.isTTY === true,
@@ -79,6 +76,12 @@ export function processIo(env: Record<string, string | undefined>, onReaderGone:
         onGone,
       }),
   };
+}
+
+async function readStdin(): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
+  return Buffer.concat(chunks);
 }
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));

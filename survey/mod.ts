@@ -5,6 +5,13 @@ export { type DoctorDocument, doctorDocument, type Examination, examine } from "
 export { localNodes } from "./doctor/probes.ts";
 export { type CallerReport, listenToCallers } from "./doctor/self.ts";
 export { CAUSES, diagnose, type Diagnosis, type Verdict, VERDICTS } from "./doctor/verdict.ts";
+export type { CaptureRecord } from "./capture/format.ts";
+export { Player, playingPrimitives } from "./capture/player.ts";
+export { type CaptureItem, readCapture } from "./capture/reader.ts";
+export { CaptureRecorder, captureResolver, captureTransport } from "./capture/tap.ts";
+export { CaptureView, type ViewEvent } from "./capture/view.ts";
+export { CaptureWriter, openCapture } from "./capture/writer.ts";
+export { Explainer, type Explanation, loadExplainer } from "./decode/explain.ts";
 export { type BudgetLimits, DEFAULT_BUDGET } from "./crawl/budget.ts";
 export { crawl, type CrawlOptions, type CrawlProgress, type CrawlReport, storeSink } from "./crawl/crawler.ts";
 export { type CrawlDocument, crawlDocument, type CrawlSummary, viewOf } from "./crawl/report.ts";

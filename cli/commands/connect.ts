@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
 import type { ConnectResult } from "../../survey/probe/connect.ts";
+import { type CaptureFlags, captureOptions, startCapture } from "../capture.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import {
   duration,
@@ -17,7 +18,7 @@ import {
 import { openOutFile } from "../io.ts";
 
 /** What the command line says. */
-export interface ConnectFlags {
+export interface ConnectFlags extends CaptureFlags {
   network: string;
   from?: string;
   seedFile?: string;
@@ -38,7 +39,7 @@ export interface ConnectFlags {
 
 /** Adds the command to the program. */
 export function addConnect(program: Command, start: Start): void {
-  program.command("connect")
+  captureOptions(program.command("connect"))
     .description("Connect to nodes and show stage by stage what they say, or why they do not answer.")
     .argument("[targets...]", "host:port or G...@host:port; the port defaults to 11625; '-' reads them from stdin")
     .option("-n, --network <name>", "pubnet, testnet, futurenet, local, auto, or a passphrase", "pubnet")
@@ -67,13 +68,13 @@ A silent close has three causes the wire does not tell apart: network, certifica
 }
 
 /** Runs the command. */
-export async function runConnect(texts: string[], flags: ConnectFlags, ctx: CliContext): Promise<ExitCode> {
-  const { io } = ctx;
+export async function runConnect(texts: string[], flags: ConnectFlags, outer: CliContext): Promise<ExitCode> {
+  const { io } = outer;
   if (flags.json && flags.ndjson) throw new UsageError("--json and --ndjson exclude each other");
-  const targets = await readTargets(texts, flags, ctx);
+  const targets = await readTargets(texts, flags, outer);
   const stayMs = typeof flags.stay === "string" ? durationFlag("--stay", flags.stay) : undefined;
   const network = flags.network === "auto" ? undefined : networkFlag(flags.network);
-  const seed = seedFlag(flags.seedFile) ?? ctx.random.bytes(32);
+  const seed = seedFlag(flags.seedFile) ?? outer.random.bytes(32);
   const file = flags.out === undefined ? undefined : openOutFile(flags.out, { live: flags.ndjson ?? false });
 
   const [{ connectTarget, isSuccess }, { LocalNode, WIDE_OVERLAY_WINDOW }, render, { startProgress }, { mapLimited }] =
@@ -85,18 +86,23 @@ export async function runConnect(texts: string[], flags: ConnectFlags, ctx: CliC
       import("../concurrency.ts"),
     ]);
 
+  const capture = startCapture(flags, outer, { command: "connect", network: network?.passphrase ?? "", still: true });
+  const ctx = capture?.ctx ?? outer;
   const locals = new Map<string, InstanceType<typeof LocalNode>>();
   const localFor = (on: { passphrase: string }) => {
     let local = locals.get(on.passphrase);
     if (local === undefined) {
+      const x25519Secret = capture?.newSecret();
       local = new LocalNode({
         passphrase: on.passphrase,
         clock: ctx.clock,
         random: ctx.random,
         seed,
+        x25519Secret,
         ...versionWindow(flags, WIDE_OVERLAY_WINDOW),
         listeningPort: flags.announcePort,
       });
+      capture?.tellSecret(local.nodeId, x25519Secret);
       locals.set(on.passphrase, local);
     }
     return local;
@@ -144,6 +150,7 @@ export async function runConnect(texts: string[], flags: ConnectFlags, ctx: CliC
   });
   for (const [at, result] of results.entries()) if (again(result)) results[at] = tell(await connect(targets[at]));
   progress[Symbol.dispose]();
+  await capture?.close();
 
   const document = render.renderConnectJson(results);
   if (flags.json) io.out(document);

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import process from "node:process";
 import { type Command, Option } from "commander";
 import { databasePath } from "../../overlay/base/data_dir.ts";
+import { type CaptureFlags, captureOptions, startCapture } from "../capture.ts";
 import type { CliContext, ExitCode, Start } from "../context.ts";
 import { duration, durationOption, wholeNumber } from "../flags.ts";
 import { type Level, LEVELS } from "../run/events.ts";
@@ -10,7 +11,7 @@ import type { IdentityFlags } from "../run/identity.ts";
 import type { NodeFlags } from "../run/settings.ts";
 
 /** What the command line says. */
-export interface RunFlags extends NodeFlags, IdentityFlags {
+export interface RunFlags extends NodeFlags, IdentityFlags, CaptureFlags {
   db?: string | false;
   log: "text" | "json";
   logLevel: Level;
@@ -25,7 +26,7 @@ const METRICS_PORT = 11_627;
 /** Adds the command to the program. */
 export function addRun(program: Command, start: Start): void {
   const several = (text: string, before: string[] = []) => [...before, text];
-  program.command("run")
+  const command = program.command("run")
     .description("Run a node in the foreground: listen, dial, relay; the log on stdout tells what happens.")
     .option(
       "-n, --network <name>",
@@ -73,7 +74,8 @@ export function addRun(program: Command, start: Start): void {
       "--metrics <host:port>",
       "serve /metrics, /metrics.json, /peers and /health over HTTP there (host: 127.0.0.1 unless given)",
     )
-    .option("--for <time>", "stop after this long (default: run until Ctrl-C)", duration)
+    .option("--for <time>", "stop after this long (default: run until Ctrl-C)", duration);
+  captureOptions(command)
     .addHelpText(
       "after",
       `
@@ -99,15 +101,23 @@ export async function runRun(flags: RunFlags, ctx: CliContext): Promise<ExitCode
   const { network, config, core, warnings } = await settings.nodeSettings(flags, ctx.transport);
   const identity = identityOf(flags, core, ctx.random);
   const where = { env: ctx.env, home: homedir(), platform: process.platform };
-  return await runNode({
-    network,
-    config,
-    warnings,
-    identity,
-    databasePath: flags.db === false ? undefined : flags.db ?? databasePath(network.passphrase, where),
-    metricsAt,
-    log: { format: flags.log, level: flags.logLevel },
-    statusMs: flags.status,
-    limitMs: flags.for,
-  }, ctx);
+  const capture = startCapture(flags, ctx, { command: "run", network: network.passphrase, keepClock: true });
+  const x25519Secret = capture?.newSecret();
+  try {
+    return await runNode({
+      network,
+      config,
+      warnings,
+      identity,
+      databasePath: flags.db === false ? undefined : flags.db ?? databasePath(network.passphrase, where),
+      metricsAt,
+      log: { format: flags.log, level: flags.logLevel },
+      statusMs: flags.status,
+      limitMs: flags.for,
+      x25519Secret,
+      onNodeId: (nodeId) => capture?.tellSecret(nodeId, x25519Secret),
+    }, capture?.ctx ?? ctx);
+  } finally {
+    await capture?.close();
+  }
 }

@@ -9,11 +9,12 @@ import { formatAddress, parseTarget } from "../../overlay/base/peer_address.ts";
 import { shuffle } from "../../overlay/base/random.ts";
 import type { WatchFilter } from "../../survey/watch/filter.ts";
 import type { WatchTarget } from "../../survey/watch/watcher.ts";
+import { type CaptureFlags, captureOptions, startCapture } from "../capture.ts";
 import type { CliContext, ExitCode, Start } from "../context.ts";
 import { duration, seedFlag, targetsOfArguments, targetsOfFrom, UsageError, wholeNumber } from "../flags.ts";
 
 /** What the command line says. */
-export interface WatchFlags {
+export interface WatchFlags extends CaptureFlags {
   network?: string;
   config?: string;
   from?: string;
@@ -49,7 +50,7 @@ const MAX_TARGETS = 200;
 /** Adds the command to the program. */
 export function addWatch(program: Command, start: Start): void {
   const several = (text: string, before: string[] = []) => [...before, text];
-  program.command("watch")
+  const command = program.command("watch")
     .description("Stay connected to peers and show what they say: SCP slot by slot, messages, who is late.")
     .argument(
       "[targets...]",
@@ -94,7 +95,8 @@ export function addWatch(program: Command, start: Start): void {
     )
     .optionsGroup("Storage:")
     .option("--db <file>", "where propagation is kept (default: one file per network in the user's data directory)")
-    .option("--no-db", "keep nothing on disk")
+    .option("--no-db", "keep nothing on disk");
+  captureOptions(command)
     .addHelpText(
       "after",
       `
@@ -137,25 +139,33 @@ export async function runWatch(texts: string[], flags: WatchFlags, ctx: CliConte
   const targets = await targetsOf(texts, flags, ctx, { passphrase: network.passphrase, path, known });
   if (targets.length === 0) throw new OverlayError({ code: "no_seeds", network: networkLabel(network) });
   const view = ctx.io.terminal !== undefined && wantsView(flags);
-  return await watchPeers({
-    network,
-    config,
-    warnings,
-    targets,
-    filter,
-    seed: seedFlag(flags.seedFile),
-    databasePath: path,
-    metricsAt,
-    demand: flags.demand ?? false,
-    form: flags.json ? "json" : "text",
-    lines: !flags.quiet && !view,
-    view,
-    decode: flags.decode ?? false,
-    summary: flags.summary,
-    limitMs: flags.for,
-    limitMessages: flags.count,
-    untilSlot: flags.untilSlot,
-  }, ctx);
+  const capture = startCapture(flags, ctx, { command: "watch", network: network.passphrase, still: true });
+  const x25519Secret = capture?.newSecret();
+  try {
+    return await watchPeers({
+      network,
+      config,
+      warnings,
+      targets,
+      filter,
+      seed: seedFlag(flags.seedFile),
+      databasePath: path,
+      metricsAt,
+      demand: flags.demand ?? false,
+      form: flags.json ? "json" : "text",
+      lines: !flags.quiet && !view,
+      view,
+      decode: flags.decode ?? false,
+      summary: flags.summary,
+      limitMs: flags.for,
+      limitMessages: flags.count,
+      untilSlot: flags.untilSlot,
+      x25519Secret,
+      onNodeId: (nodeId) => capture?.tellSecret(nodeId, x25519Secret),
+    }, capture?.ctx ?? ctx);
+  } finally {
+    await capture?.close();
+  }
 }
 
 /** Everybody that was named, or the best of a crawl, or some of the network's own first peers. */

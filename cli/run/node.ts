@@ -33,6 +33,10 @@ export interface NodeRun {
   statusMs: number;
   /** Length of the run; absent: until it is interrupted. */
   limitMs: number | undefined;
+  /** Curve25519 secret to use; random when absent. */
+  x25519Secret?: Uint8Array;
+  /** Hears our node id, 32 bytes, before the node starts. */
+  onNodeId?: (nodeId: Uint8Array) => void;
 }
 
 /** Period of the rate, of the terminal's status line, and of notices about lines left out. */
@@ -56,11 +60,13 @@ export async function runNode(run: NodeRun, ctx: CliContext): Promise<ExitCode> 
     random: ctx.random,
     database,
     seed: run.identity.seed,
+    x25519Secret: run.x25519Secret,
     log: (event) => {
       observer.hear(event);
       log.log(event);
     },
   });
+  run.onNodeId?.(node.local.nodeId);
   const observer = new NodeObserver(node, clock);
   // What a timer or a socket of the engine throws, such as a database that fails, ends the node in order.
   using _uncaught = ctx.onUncaught((error) => {

@@ -42,6 +42,10 @@ export interface WatchRun {
   limitMs: number | undefined;
   limitMessages: number | undefined;
   untilSlot: number | undefined;
+  /** Curve25519 secret to use; random when absent. */
+  x25519Secret?: Uint8Array;
+  /** Hears our node id, 32 bytes, before anybody is dialled. */
+  onNodeId?: (nodeId: Uint8Array) => void;
 }
 
 /** Time between two saves of what was measured. */
@@ -70,9 +74,11 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
     random: ctx.random,
     database,
     seed: run.seed,
+    x25519Secret: run.x25519Secret,
     demand: run.demand,
     log: (event) => observer.hear(event),
   });
+  run.onNodeId?.(watcher.node.local.nodeId);
   const observer = new NodeObserver(watcher.node, clock);
   using _uncaught = ctx.onUncaught((error) => {
     ending.failure ??= error;

@@ -97,6 +97,7 @@ export type Failure =
   | { code: "tx_bad_signature"; network: string; part: string }
   | { code: "tx_time_bounds"; problem: "expired" | "too early"; bound: string; nowAt: string }
   | { code: "tx_too_large"; bytes: number; limit: number }
+  | { code: "capture_invalid"; path: string; offset: number; reason: string }
   | { code: "invalid_argument"; argument: string; reason: string };
 
 /** The name of a failure, stable across releases. */
@@ -201,6 +202,7 @@ const FACTS: Table<string> = {
       ? `the transaction was valid until ${f.bound}; it is ${f.nowAt}`
       : `the transaction is not valid before ${f.bound}; it is ${f.nowAt}`,
   tx_too_large: (f) => `the transaction has ${f.bytes} bytes, peers take at most ${f.limit}`,
+  capture_invalid: (f) => `${f.path} at byte ${f.offset}: ${f.reason}`,
   invalid_argument: (f) => `${f.argument}: ${f.reason}`,
 };
 
@@ -355,6 +357,7 @@ const HINTS: Table<string> = {
       ? "make it again with later time bounds, and compare the clock of this machine"
       : "wait until then, and compare the clock of this machine",
   tx_too_large: () => "split it into smaller transactions",
+  capture_invalid: () => "docs/capture.md describes the format; decode explains single frames and XDR",
   invalid_argument: () => "see --help",
 };
 

@@ -122,6 +122,7 @@ const SAMPLES: Samples = {
   core_survey_lost: [{ code: "core_survey_lost", url, reason: "the node was restarted" }],
   not_stellar_core: [{ code: "not_stellar_core", url, looksLike: "html" }],
   subscriber_too_slow: [{ code: "subscriber_too_slow", waitedMs: 20_000, held: 200 }],
+  capture_invalid: [{ code: "capture_invalid", path: "node.cap", offset: 8, reason: "format version 9" }],
   survey_file_invalid: [
     { code: "survey_file_invalid", path: "survey.json", at: "nodes[0].state", reason: "needs a text" },
     { code: "survey_file_invalid", path: "survey.json", at: "", reason: "the file is empty" },

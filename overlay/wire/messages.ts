@@ -3,7 +3,7 @@
  * Types 1, 4, 14, 15 and 25 and above do not exist: corrupt XDR. Source: Stellar-overlay.x; wire.md sections 2 and 3.
  */
 import { readUint32, toHex } from "../base/bytes.ts";
-import { type Codec, decode, encode, rest, struct, uint32, vector, XdrError } from "./xdr.ts";
+import { type Codec, decode, encode, readTraced, rest, struct, uint32, vector, XdrError } from "./xdr.ts";
 import {
   type Auth,
   auth,
@@ -213,7 +213,7 @@ export const stellarMessage: Codec<StellarMessage> = {
     if (type === undefined) throw new XdrError(`unknown message type ${number | 0}`);
     const [field, codec] = ARMS[type];
     try {
-      return { type, [field]: codec.read(r) } as unknown as StellarMessage;
+      return { type, [field]: readTraced(r, field, codec) } as unknown as StellarMessage;
     } catch (error) {
       if (error instanceof XdrError) error.path.unshift(field);
       throw error;

@@ -44,12 +44,32 @@ function pathText(path: (string | number)[]): string {
   return `${pathText(path.slice(0, PATH_STEPS_SHOWN))}…${pathText(path.slice(-PATH_STEPS_SHOWN))}`;
 }
 
+/** Hears where each field and entry of a value lies while it is read: for tools that explain bytes. */
+export interface ReadTrace {
+  /** A field, or an entry by its index, begins at `at`. */
+  enter(step: string | number, at: number): void;
+  /** It ended before `at`. Not called when it could not be read. */
+  leave(at: number, value: unknown): void;
+}
+
+/** Reads one field or entry under its name, and tells the reader's trace of it. */
+export function readTraced<T>(reader: Reader, step: string | number, codec: Codec<T>): T {
+  const { trace } = reader;
+  if (trace === undefined) return codec.read(reader);
+  trace.enter(step, reader.at);
+  const value = codec.read(reader);
+  trace.leave(reader.at, value);
+  return value;
+}
+
 /** A cursor over received bytes. */
 export class Reader {
   readonly bytes: Uint8Array;
   at: number;
   readonly end: number;
   depth = 0;
+  /** Told about every field of structs and vectors. */
+  trace: ReadTrace | undefined = undefined;
 
   constructor(bytes: Uint8Array, at = 0, end = bytes.length) {
     // A Buffer's slice() is a view on the same memory; codecs need the one that copies.
@@ -323,7 +343,7 @@ export function vector<T>(item: Codec<T>, max = 0xffffffff): Codec<T[]> {
       const items: T[] = [];
       for (let i = 0; i < count; i++) {
         try {
-          items.push(item.read(r));
+          items.push(r.trace === undefined ? item.read(r) : readTraced(r, i, item));
         } catch (error) {
           throw within(i, error);
         }
@@ -370,7 +390,8 @@ export function struct<F extends Record<string, Codec<any>>>(fields: F): Codec<{
       const value: any = {};
       let i = 0;
       try {
-        for (; i < codecs.length; i++) value[names[i]] = codecs[i].read(r);
+        if (r.trace === undefined) { for (; i < codecs.length; i++) value[names[i]] = codecs[i].read(r); }
+        else for (; i < codecs.length; i++) value[names[i]] = readTraced(r, names[i], codecs[i]);
       } catch (error) {
         throw within(names[i], error);
       }

@@ -81,6 +81,7 @@ const MAY_PASS: { readonly [C in FailureCode]: boolean } = {
   tx_bad_signature: false,
   tx_time_bounds: false,
   tx_too_large: false,
+  capture_invalid: false,
   invalid_argument: false,
 };
 
