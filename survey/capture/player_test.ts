@@ -1,6 +1,7 @@
 /** What was captured comes again: to the engine in recorded time, to a caller as the recorded remote, and through the proxy. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { readUint32 } from "../../overlay/base/bytes.ts";
 import { VirtualClock } from "../../overlay/base/clock.ts";
 import { LOCAL, PUBNET } from "../../overlay/base/networks.ts";
 import { SeededRandom } from "../../overlay/base/random.ts";
@@ -9,7 +10,7 @@ import { LocalNode } from "../../overlay/peer/local_node.ts";
 import { Peer } from "../../overlay/peer/peer.ts";
 import { MemoryNetwork } from "../../overlay/transport/memory.ts";
 import type { Transport } from "../../overlay/transport/transport.ts";
-import { encodeMessage, MessageType } from "../../overlay/wire/messages.ts";
+import { encodeMessage, isFloodType, MessageType } from "../../overlay/wire/messages.ts";
 import { fixtureText, loadSession, sessionNames } from "../../tests/kit/fixtures.ts";
 import { type Visit, visit, type VisitWants } from "../probe/visit.ts";
 import type { CaptureRecord } from "./format.ts";
@@ -21,6 +22,11 @@ import { recordsOfSession } from "./session_file.ts";
 import { CaptureRecorder, captureTransport } from "./tap.ts";
 import { CaptureView } from "./view.ts";
 
+const LARGE_SET = {
+  threshold: 1,
+  validators: Array.from({ length: 300 }, (_, i) => new Uint8Array(32).fill(i)),
+  innerSets: [],
+};
 const TO = { host: "10.0.0.2", port: 11625 };
 const PROXY = { host: "10.0.0.3", port: 21000 };
 
@@ -51,6 +57,8 @@ async function listen({ clock, random, network, node }: ReturnType<typeof world>
           const reqHash = message.bytes.slice(4, 36);
           from.send(encodeMessage({ type: "dontHave", dontHave: { type: MessageType.scpQuorumset, reqHash } }));
         },
+        // More than anybody reads before AUTH.
+        onAuthenticated: (from) => void from.send({ type: "scpQuorumset", qSet: LARGE_SET }),
         onDropped: () => {},
       },
     });
@@ -118,7 +126,11 @@ for (
 }
 
 /** Visits the recorded remote of a session in memory. */
-async function meet(name: string, wants: Partial<VisitWants>): Promise<{ result: Visit; performance: Performance }> {
+async function meet(
+  name: string,
+  wants: Partial<VisitWants>,
+  speed = 1,
+): Promise<{ result: Visit; performance: Performance }> {
   const { clock, random, network, node } = world();
   const part = partOf(recordsOfSession(fixtureText(`${name}.ndjson`), name));
   const server = new PartServer({
@@ -127,12 +139,22 @@ async function meet(name: string, wants: Partial<VisitWants>): Promise<{ result:
     transport: network.transport(TO.host),
     listen: TO,
     clock,
-    speed: 1,
+    speed,
   });
   await server.start();
   const to = TO, local = node(1);
+  // What the caller granted and the remote has not used, as the caller's own wire shows it.
+  let credit = 0;
+  const sink = (record: CaptureRecord) => {
+    if (record.type !== "frame") return;
+    const { bytes, direction } = record.frame, type = readUint32(bytes, 16);
+    if (direction === "sent" && type === MessageType.sendMoreExtended) credit += readUint32(bytes, 20);
+    if (direction === "received" && isFloodType(type)) assert.ok(--credit >= 0, "a flood message without credit");
+  };
+  const recorder = new CaptureRecorder({ clock, sink, tool: "", command: "", network: "" });
+  const transport = captureTransport(network.transport("10.0.0.1"), recorder);
   const result = await clock.run(
-    visit({ to, local, transport: network.transport("10.0.0.1"), clock, random, wants }),
+    visit({ to, local, transport, clock, random, wants }),
     { limitMs: 120_000 },
   );
   return { result, performance: await clock.run(server.finished, { limitMs: 120_000 }) };
@@ -171,6 +193,10 @@ test("PartServer says all that was recorded, within the caller's credit, and lea
   assert.equal(flood.performance.said, flood.performance.of);
   assert.equal(flood.performance.of, loadSession("caller-flood").frames.filter((frame) => frame.dir === "in").length);
   assert.equal(flood.result.scpMessages, 269);
+  // All at once: more than one grant's worth, which an engine would end the connection for.
+  const atOnce = await meet("caller-flood", { listenMs: 3000 }, Infinity);
+  assert.equal(atOnce.result.failure, undefined);
+  assert.deepEqual([atOnce.performance.said, atOnce.result.scpMessages], [flood.performance.of, 269]);
   const dropped = await meet("dropped-and-banned", { stay: true });
   assert.deepEqual([dropped.result.state, dropped.result.remoteText], ["dropped", "dropped by user"]);
 });
@@ -241,7 +267,8 @@ test("Proxy: the caller meets the node's versions and words in the proxy's ident
       .map((event) => event!.message);
   assert.deepEqual(side(1, "received"), side(2, "sent"));
   assert.deepEqual(side(2, "received"), side(1, "sent"));
-  assert.ok(side(2, "received").includes("SEND_MORE_EXTENDED") && side(2, "received").includes("ERROR_MSG"));
+  assert.ok(side(2, "received").includes("SCP_QUORUMSET") && side(2, "received").includes("SEND_MORE_EXTENDED"));
+  assert.ok(side(2, "received").includes("ERROR_MSG"));
 });
 
 test("Proxy: a node on another network, a dead node and a damaged frame end the pair with a reason", async () => {

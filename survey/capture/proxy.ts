@@ -11,7 +11,6 @@ import { toHex } from "../../overlay/base/bytes.ts";
 import type { Role } from "../../overlay/auth/session_keys.ts";
 import { Connection, type FrameProblem } from "../../overlay/connection/connection.ts";
 import { macKey } from "../../overlay/crypto/primitives.ts";
-import { encodeNodeId } from "../../overlay/crypto/strkey.ts";
 import type { LocalNode } from "../../overlay/peer/local_node.ts";
 import type { Dialing, Endpoint, Listener, Socket, Transport } from "../../overlay/transport/transport.ts";
 import { decodeMessage, encodeMessage, MessageType } from "../../overlay/wire/messages.ts";
@@ -276,9 +275,4 @@ function problemText(problem: FrameProblem): string {
     case "mac":
       return `MAC is wrong (message type ${readUint32(problem.message, 0)})`;
   }
-}
-
-/** Node id of a proxy's identity, for its first line. */
-export function proxyNodeId(local: LocalNode): string {
-  return encodeNodeId(local.nodeId);
 }

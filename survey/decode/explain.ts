@@ -4,8 +4,7 @@
  */
 import { readUint32 } from "../../overlay/base/bytes.ts";
 import { OverlayError } from "../../overlay/base/errors.ts";
-import { networkNameOf } from "../../overlay/base/networks.ts";
-import { messageEnumName, MessageType, messageTypeName, stellarMessage } from "../../overlay/wire/messages.ts";
+import { messageEnumName, messageTypeName, stellarMessage } from "../../overlay/wire/messages.ts";
 import { MAX_MESSAGE_SIZE } from "../../overlay/wire/record.ts";
 import {
   signedSurveyRequest,
@@ -374,16 +373,4 @@ function between(path: string, before: boolean): string {
 export function messageNameOf(frame: Uint8Array): string {
   if (frame.length < 20) return "?";
   return messageEnumName(readUint32(frame, 16));
-}
-
-/** Whether a frame carries a MAC that counts. HELLO and ERROR_MSG have none. */
-export function hasMac(frame: Uint8Array): boolean {
-  if (frame.length < 52) return false;
-  const type = readUint32(frame, 16);
-  return type !== MessageType.hello && type !== MessageType.errorMsg;
-}
-
-/** `testnet`, or the id in hex. */
-export function networkText(networkId: Uint8Array): string {
-  return networkNameOf(toHex(networkId));
 }
