@@ -43,6 +43,7 @@ export const PARTS = [
   "flow control",
   "flooding, fetching, queries",
   "PEERS",
+  "survey",
   "time and shutdown",
 ] as const;
 /** One of {@link PARTS}. */
@@ -53,11 +54,7 @@ const RECORD = "overlay/wire/record_test.ts";
 const XDR_TEST = "overlay/wire/xdr_test.ts";
 const SHAPE = "overlay/wire/shape_test.ts";
 
-/** The survey's rows follow with the survey: its drop reason, and its part of the list. */
-export const SURVEY_FOLLOWS = [
-  "drop reason: Survey has invalid signature",
-  "hostile inputs: the survey's part (bad signatures, strangers, replays, ledger numbers, second and unasked answers, floods)",
-];
+const SURVEY = "tests/hostile/survey_test.ts";
 
 /** See the head of this file. */
 export const ROWS: readonly Row[] = [
@@ -381,6 +378,27 @@ export const ROWS: readonly Row[] = [
     ],
   },
 
+  // ---- Survey, in virtual time: whole engines ----
+  surveyed(
+    "bad signatures: the relaying peer is dropped with ERR_MISC `Survey has invalid signature`",
+    "a wrong signature ends the connection",
+  ),
+  surveyed("valid signatures of strangers", "what a stranger signs rightly"),
+  surveyed("START replayed as STOP", "START replayed as STOP is a STOP"),
+  surveyed(
+    "ledger numbers 7 away, near 0 and near 2^32 - 1; near-future ones are taken",
+    "ledger numbers count from 6 behind",
+  ),
+  surveyed("a second START during a survey; STOP by another surveyor", "a second START, and a STOP by another"),
+  surveyed("a response without a request; a second response", "a response without a request"),
+  surveyed("a request of another command type", "a request with another command type"),
+  surveyed("an encryption key of small order; index 2^32 - 1", "keys of small order get no answer"),
+  surveyed(
+    "answers that do not open, or open to garbage, trailing bytes or too many peers",
+    "answers to us that do not open",
+  ),
+  surveyed("floods of distinct validly signed requests", "of a flood of signed requests 10"),
+
   // ---- Time and shutdown ----
   elsewhere("time and shutdown", "jumps of the wall clock", [
     { file: "tests/hostile/clock_jump_test.ts", test: "a wall clock that jumps ends no connection" },
@@ -412,4 +430,9 @@ function row(part: Part, item: string, cases: string[], note?: string): Row {
 
 function elsewhere(part: Part, item: string, tests: Elsewhere[]): Row {
   return { part, item, elsewhere: tests };
+}
+
+/** Of the survey: shown between whole engines in virtual time, and once against `run` in tests/cli/run_test.ts. */
+function surveyed(item: string, test: string): Row {
+  return { part: "survey", item, elsewhere: [{ file: SURVEY, test }] };
 }
