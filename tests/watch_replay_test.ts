@@ -102,7 +102,9 @@ test("the five recordings give the counts and spreads of their README", LIMIT, a
   const spread = database.prepare("SELECT * FROM watch_spread WHERE kind = 'scp'").get()!;
   assert.deepEqual([spread.items, spread.complete, round(Number(spread.median_ms))], [346, 302, 264.1]);
   assert.equal(database.prepare("SELECT count(*) AS n FROM watch_lag WHERE kind = 'scp'").get()!.n, 5);
-  assert.ok(Number(database.prepare("SELECT count(*) AS n FROM watch_slot").get()!.n) >= 15);
+  const stored = Number(database.prepare("SELECT count(*) AS n FROM watch_slot").get()!.n);
+  // 45 s of ledgers 5 s apart; the slots before were told from memory, and their times say nothing.
+  assert.ok(stored >= 8 && stored <= 11, String(stored));
   await clock.run(watcher.stop());
 });
 

@@ -81,7 +81,7 @@ interface Slot {
   readonly firstAtMs: number;
   readonly firstWallMs: number;
   lastAtMs: number;
-  readonly replayed: boolean;
+  replayed: boolean;
   /** BOUNDED: {@link MAX_VALIDATORS}. */
   readonly nodes: Map<string, Node>;
   firstExternalizeMs: number | undefined;
@@ -92,6 +92,9 @@ interface Slot {
   decided: boolean;
 }
 
+/** No network closes ledgers faster, ms: slots that begin closer together were over when we heard of them. */
+const TOLD_TOGETHER_MS = 300;
+
 /** See the head of this file. */
 export class ScpBoard {
   /** BOUNDED: {@link MAX_SLOTS}. */
@@ -100,8 +103,6 @@ export class ScpBoard {
   readonly #validators = new Map<string, { firstSlot: number; lastSlot: number }>();
   readonly #maxSlots: number;
   #decided: number | undefined;
-  /** Slots up to this one were decided when the first peer told us of them. */
-  #replayedTo: number | undefined;
 
   constructor(options: { maxSlots?: number } = {}) {
     this.#maxSlots = options.maxSlots ?? MAX_SLOTS;
@@ -183,7 +184,10 @@ export class ScpBoard {
       this.#slots.delete(lowest);
     }
     // Older than what is decided already: told from memory.
-    const replayed = number <= (this.#decided ?? -1) || number <= (this.#replayedTo ?? -1);
+    const replayed = number <= (this.#decided ?? -1);
+    // The next one begins too soon after it: an answer to GET_SCP_STATE goes through the slots in ascending order.
+    const before = this.#slots.get(number - 1);
+    if (before !== undefined && atMs - before.firstAtMs < TOLD_TOGETHER_MS) before.replayed = true;
     slot = {
       slot: number,
       firstAtMs: atMs,

@@ -81,6 +81,13 @@ test("refused statements, slots beyond a ledger's number, and old slots change n
   assert.deepEqual(board.slots(1).map(({ slot }) => slot), [8]);
 });
 
+test("slots that begin at once one after the other were told from memory; the last of them may be the current one", () => {
+  const board = new ScpBoard();
+  for (const slot of [7, 8, 9]) said(board, slot - 6, slot, "A", "externalize");
+  said(board, 1000, 10, "A", "nominate");
+  assert.deepEqual([7, 8, 9, 10].map((slot) => board.slot(slot)!.replayed), [true, true, false, false]);
+});
+
 test("slots told after a later one was decided are marked as told from memory", () => {
   const board = new ScpBoard();
   said(board, 1, 10, "A", "externalize");
