@@ -5,6 +5,7 @@ import { OverlayError } from "../../overlay/base/errors.ts";
 import type { Network } from "../../overlay/base/networks.ts";
 import { networkLabel } from "../../overlay/base/networks.ts";
 import { formatAddress } from "../../overlay/base/peer_address.ts";
+import { nodeHere } from "../processes.ts";
 import { openNodeDatabase } from "../../overlay/db/schema.ts";
 import { passes, type WatchFilter } from "../../survey/watch/filter.ts";
 import type { RecordQueue } from "../../survey/watch/record_queue.ts";
@@ -121,6 +122,10 @@ export async function watchPeers(run: WatchRun, ctx: CliContext): Promise<ExitCo
   {
     using _second = every(clock, 1000, () => observer.measure());
     using _save = every(clock, SAVE_MS, () => store?.save(watcher));
+    const { nodeIdText: nodeId } = watcher.node.local;
+    using _here = nodeHere(database, { nodeId, command: "watch", startedAt: clock.wallMs() }, (error) => {
+      notes.say(`the database does not say that a watch runs with it: ${error}\n`);
+    });
     void ending.ended.then(() => records?.close());
     using _view = run.view ? await openView(run, { watcher, notes, ending, ctx }) : undefined;
     if (records !== undefined) await show(records, run, { watcher, decode, out, ending, ctx });
