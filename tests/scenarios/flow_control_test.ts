@@ -1,14 +1,13 @@
 /**
  * Upstream's flow control scenarios with the same expectations: two Peers on a simulated network in virtual time, on TCP
  * where upstream's are. Ledger settings (largest transaction, largest transaction set) are given directly.
- * Source: stellar-core OverlayTests.cpp, TCPPeerTests.cpp.
+ * Source: stellar-core OverlayTests.cpp.
  */
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Account, Asset, Keypair, Operation, TransactionBuilder } from "@stellar/stellar-base";
-import { readUint32, toHex, writeUint32 } from "../../overlay/base/bytes.ts";
-import { type Clock, sleep, systemClock, VirtualClock } from "../../overlay/base/clock.ts";
-import { SeededRandom } from "../../overlay/base/random.ts";
+import { toHex } from "../../overlay/base/bytes.ts";
+import { sleep, systemClock } from "../../overlay/base/clock.ts";
 import {
   automaticFloodBytes,
   DEFAULT_FLOW_CONTROL,
@@ -19,132 +18,13 @@ import {
 import { ScpQueueRules } from "../../overlay/connection/scp_queue.ts";
 import { isNewerScpMessage } from "../../overlay/flood/scp_statements.ts";
 import type { LocalNodeOptions } from "../../overlay/peer/local_node.ts";
-import { type Drop, Peer, type PeerSettings } from "../../overlay/peer/peer.ts";
-import { PASSPHRASE, RawRemote, testNode } from "../../overlay/peer/peer_test_remote.ts";
-import { MemoryNetwork } from "../../overlay/transport/memory.ts";
+import { PASSPHRASE } from "../../overlay/peer/peer_test_remote.ts";
 import { FaultyStream } from "../../overlay/transport/memory_faults.ts";
-import { TcpTransport } from "../../overlay/transport/tcp.ts";
-import type { Socket, Transport } from "../../overlay/transport/transport.ts";
 import { decodeMessage, encodeMessage, MessageType, type ReceivedMessage } from "../../overlay/wire/messages.ts";
 import type { ScpPledges } from "../../overlay/wire/types.ts";
-
-// ---- Peers under test ----
-
-interface SideOptions {
-  limits?: Partial<FlowControlLimits>;
-  settings?: Partial<PeerSettings>;
-  node?: Partial<LocalNodeOptions>;
-  /** Does what a node would with a message; its promise is the processing. */
-  onMessage?: (side: Side, message: ReceivedMessage) => void | Promise<void>;
-}
-
-/** One end: a Peer, what it received, and the processing that a test holds back. */
-class Side {
-  readonly peer: Peer;
-  readonly received: Uint8Array[] = [];
-  drop: Drop | undefined;
-  /** True: messages are not processed before {@link finish}. */
-  holds = false;
-  #open: (() => void)[] = [];
-
-  constructor(
-    readonly socket: Socket,
-    role: "weCalledRemote" | "remoteCalledUs",
-    n: number,
-    clock: Clock,
-    o: SideOptions,
-  ) {
-    this.peer = new Peer({
-      role,
-      socket,
-      local: testNode(clock, n, o.node),
-      clock,
-      random: new SeededRandom(n),
-      settings: { scpStateFrom: undefined, flowControl: { ...DEFAULT_FLOW_CONTROL, ...o.limits }, ...o.settings },
-      handlers: {
-        onMessage: (peer, message) => {
-          // A node answers pings; without it the idle timeout would end every connection first.
-          if (message.type === MessageType.getScpQuorumset) {
-            const reqHash = message.bytes.slice(4, 36);
-            peer.send({ type: "dontHave", dontHave: { type: MessageType.scpQuorumset, reqHash } });
-            return;
-          }
-          this.received.push(message.bytes.slice());
-          if (this.holds) return new Promise<void>((done) => void this.#open.push(done));
-          return o.onMessage?.(this, message);
-        },
-        onDropped: (_, drop) => void (this.drop = drop),
-      },
-    });
-  }
-
-  /** Messages being processed are done now. */
-  finish(): void {
-    for (const done of this.#open.splice(0)) done();
-  }
-  get reason(): string | undefined {
-    return this.drop && `${this.drop.by}: ${this.drop.reason}`;
-  }
-  get flow() {
-    return this.peer.flowControl;
-  }
-  /** Types received, in order. */
-  get types(): number[] {
-    return this.received.map((bytes) => readUint32(bytes, 0));
-  }
-}
-
-function connect(clock: Clock, transport: Transport, host: string, a: SideOptions, b: SideOptions) {
-  return new Promise<{ a: Side; b: Side; close: () => Promise<void> }>((resolve, reject) => {
-    let far: Side | undefined;
-    transport.listen({ host, port: 0 }, (socket) => void (far = new Side(socket, "remoteCalledUs", 2, clock, b))).then(
-      (listener) =>
-        transport.dial(listener.address, { timeoutMs: 5000 }, {
-          onFail: reject,
-          onConnect: async (socket) => {
-            const near = new Side(socket, "weCalledRemote", 1, clock, a);
-            while (!(near.peer.times.firstGrantMs !== undefined && far?.peer.times.firstGrantMs !== undefined)) {
-              await sleep(clock, 1);
-            }
-            resolve({ a: near, b: far, close: () => listener.close() });
-          },
-        }),
-      reject,
-    );
-  });
-}
-
-/** A calls B in virtual time; both are authenticated and have granted. */
-async function loopback(a: SideOptions = {}, b: SideOptions = a) {
-  const clock = new VirtualClock();
-  const network = new MemoryNetwork({ clock, faults: () => ({}) });
-  const pair = await clock.run(connect(clock, network.transport("10.0.0.1"), "10.0.0.1", a, b));
-  return { clock, ...pair };
-}
-
-async function tcp(a: SideOptions, b: SideOptions = a) {
-  return await connect(systemClock, new TcpTransport(), "127.0.0.1", a, b);
-}
-
-/** Lets real time pass until `until` holds. */
-async function eventually(until: () => boolean, what: string): Promise<void> {
-  const endMs = systemClock.nowMs() + 10_000;
-  while (!until()) {
-    assert.ok(systemClock.nowMs() < endMs, `timed out: ${what}`);
-    await sleep(systemClock, 1);
-  }
-}
+import { eventually, loopback, type Side, tcp, tx } from "../kit/peer_pair.ts";
 
 // ---- Messages ----
-
-/** A TRANSACTION of `bytes` bytes. */
-function tx(bytes: number, tag = 0): Uint8Array {
-  const message = new Uint8Array(bytes);
-  writeUint32(message, 0, MessageType.transaction);
-  writeUint32(message, 4, 2);
-  writeUint32(message, 8, tag);
-  return message;
-}
 
 const hashes = (n: number) => Array.from({ length: n }, (_, i) => new Uint8Array(32).fill(i + 1));
 const advert = (n: number) => encodeMessage({ type: "floodAdvert", txHashes: hashes(n) });
@@ -367,16 +247,14 @@ for (const section of ["acceptor eventually upgrades", "acceptor never upgrades,
 // ---- Reading throttle ----
 
 test("scenario: flow control total byte capacity throttles non-flood traffic", async () => {
-  // A transaction set that counts one entry.
-  const txSet = new Uint8Array(100_000);
-  writeUint32(txSet, 0, MessageType.txSet);
-  writeUint32(txSet, 36, 1);
-  const limits = { totalBytes: 3 * txSet.length - 1 };
+  const validators = Array.from({ length: 2777 }, () => new Uint8Array(32));
+  const qset = encodeMessage({ type: "scpQuorumset", qSet: { threshold: 1, validators, innerSets: [] } });
+  const limits = { totalBytes: 3 * qset.length - 1 };
   const { a, b, close } = await tcp({ limits, settings: { ping: false } });
   const full = b.flow.localCapacity;
   for (let burst = 1; burst <= 100; burst++) {
     b.holds = true;
-    for (let i = 0; i < 4; i++) a.peer.send(txSet);
+    for (let i = 0; i < 4; i++) a.peer.send(qset);
     await eventually(() => b.peer.throttled, "throttled");
     assert.equal(b.received.length, 4 * burst - 1);
     assert.deepEqual(b.flow.localCapacity, full);
@@ -466,34 +344,6 @@ for (const section of ["message capacity", "byte capacity"]) {
     assert.equal(a.reason, "us: Peer capacity overflow");
   });
 }
-
-test("scenario: TCPPeer drop at capacity", async () => {
-  let us: Side | undefined;
-  const transport = new TcpTransport();
-  const limits = { floodMessages: 1, totalMessages: 2 };
-  const listener = await transport.listen({ host: "127.0.0.1", port: 0 }, (socket) => {
-    us = new Side(socket, "remoteCalledUs", 2, systemClock, { limits, settings: { ping: false } });
-    us.holds = true;
-  });
-  const them = await new Promise<RawRemote>((resolve, reject) =>
-    transport.dial(listener.address, { timeoutMs: 5000 }, {
-      onFail: reject,
-      onConnect: (socket) => resolve(new RawRemote(socket, testNode(systemClock, 1), "weCalledRemote", systemClock)),
-    })
-  );
-  them.hello();
-  await eventually(() => them.theirHello !== undefined, "HELLO");
-  them.auth();
-  await eventually(() => them.types.includes("sendMoreExtended"), "a grant");
-  them.send(tx(1000, 1), tx(1000, 2));
-  await eventually(() => us?.drop !== undefined && them.ends.length === 1, "the drop");
-  assert.equal(us?.reason, "us: unexpected flood message, peer at capacity");
-  assert.equal(us?.received.length, 1);
-  assert.ok(!them.types.includes("errorMsg"));
-  us?.peer.destroy();
-  them.connection.destroy();
-  await listener.close();
-});
 
 // ---- outbound queue filtering: B grants nothing, so everything A sends it waits ----
 
