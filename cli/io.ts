@@ -136,6 +136,18 @@ export function openOutFile(path: string, options: { live: boolean }): OutFile {
   };
 }
 
+/** A result goes to the file of `--out`, whole, or else to stdout. Whether there was a file. @throws OverlayError `file_unwritable` */
+export function writeResult(text: string, path: string | undefined, io: Pick<Io, "out">): boolean {
+  if (path === undefined) {
+    io.out(text);
+    return false;
+  }
+  const file = openOutFile(path, { live: false });
+  file.write(text);
+  file.finish();
+  return true;
+}
+
 /** A pipe, terminal or device is written as it is. */
 function isDevice(path: string): boolean {
   try {

@@ -5,7 +5,7 @@ import type { BanListing, BanReport } from "../ban/report.ts";
 import { confirm } from "../confirm.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import { duration, textOfFrom, UsageError } from "../flags.ts";
-import { openOutFile } from "../io.ts";
+import { writeResult } from "../io.ts";
 import { count } from "../render/style.ts";
 import { coreConfigOf, type DatabaseFlags, databaseOptions, openDatabaseOf } from "../node_database.ts";
 
@@ -208,14 +208,7 @@ export async function runExport(flags: BanFlags, ctx: CliContext): Promise<ExitC
     : flags.ndjson
     ? render.renderBansNdjson(found)
     : render.renderBansText(found);
-  if (flags.out === undefined) {
-    ctx.io.out(text);
-    return EXIT.ok;
-  }
-  const file = openOutFile(flags.out, { live: false });
-  file.write(text);
-  file.finish();
-  ctx.io.err(`${found.bans.length} bans written to ${flags.out}\n`);
+  if (writeResult(text, flags.out, ctx.io)) ctx.io.err(`${found.bans.length} bans written to ${flags.out}\n`);
   return EXIT.ok;
 }
 

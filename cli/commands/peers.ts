@@ -7,7 +7,7 @@ import { confirm } from "../confirm.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import { count } from "../render/style.ts";
 import { duration, targetsOfArguments, textOfFrom, UsageError, wholeNumber } from "../flags.ts";
-import { openOutFile } from "../io.ts";
+import { writeResult } from "../io.ts";
 import {
   type DatabaseFlags,
   databaseLine,
@@ -162,14 +162,7 @@ export async function runExport(flags: PeersFlags, ctx: CliContext): Promise<Exi
     : flags.csv
     ? render.renderPeersCsv(listing)
     : render.renderPeersText(listing);
-  if (flags.out === undefined) {
-    ctx.io.out(text);
-    return EXIT.ok;
-  }
-  const file = openOutFile(flags.out, { live: false });
-  file.write(text);
-  file.finish();
-  ctx.io.err(`${listing.peers.length} addresses written to ${flags.out}\n`);
+  if (writeResult(text, flags.out, ctx.io)) ctx.io.err(`${listing.peers.length} addresses written to ${flags.out}\n`);
   return EXIT.ok;
 }
 
