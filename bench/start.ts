@@ -8,7 +8,16 @@ import { beside } from "./children.ts";
 import { type Measured, type Options, Rows } from "./report.ts";
 
 /** As tests/tasks/build.ts has it. */
-const BUILD = ["build", "--compile", "--minify", "--bytecode", "--splitting", "--format=esm"];
+const BUILD = [
+  "build",
+  "--compile",
+  "--minify",
+  "--bytecode",
+  "--splitting",
+  "--format=esm",
+  "--external",
+  "react-devtools-core",
+];
 const PROGRAMS = ["empty", "ours"] as const;
 
 /** Builds both, then starts them in turn. Needs Bun, which compiles. */
