@@ -5,6 +5,7 @@ import { DEFAULT_PEER_PORT } from "../../overlay/base/peer_address.ts";
 import type { TopologyKind } from "../../survey/twin/topology.ts";
 import { type CliContext, EXIT, type ExitCode, type Start } from "../context.ts";
 import { duration, nodeIdText, readTextFile, UsageError, wholeNumber } from "../flags.ts";
+import { freePort } from "../free_port.ts";
 import { openOutFile } from "../io.ts";
 
 /** What the command line says. */
@@ -109,7 +110,7 @@ export async function runSimulate(flags: SimulateFlags, ctx: CliContext): Promis
   const tcp = ctx.transport instanceof TcpTransport;
   const hosts = !tcp || nodes === 1 || await hasManyAddresses(ctx) ? "loopback" : "ports";
   const port = flags.port ??
-    (tcp ? await freePort(hosts === "ports" ? "127.0.0.1" : "127.0.0.2", ctx) : DEFAULT_PEER_PORT);
+    (tcp ? await usualPort(hosts === "ports" ? "127.0.0.1" : "127.0.0.2", ctx) : DEFAULT_PEER_PORT);
   if (hosts === "ports") {
     if (port + 2 * nodes > 65535) throw new UsageError(`--port ${port}: ${nodes} nodes need as many ports`);
     io.err("note: this machine has no address 127.0.0.2; all nodes are on 127.0.0.1, each with a port of its own\n");
@@ -203,20 +204,17 @@ async function hasManyAddresses(ctx: CliContext): Promise<boolean> {
   }
 }
 
-/** Upstream's usual port, or one that the system chooses when something listens there already. */
-async function freePort(host: string, ctx: CliContext): Promise<number> {
-  for (const port of [DEFAULT_PEER_PORT, 0]) {
-    try {
-      const listener = await ctx.transport.listen({ host, port }, (socket) => socket.destroy());
-      await listener.close();
-      // A port the system chose is one of those it also gives to outgoing connections; lower ones are left alone.
-      return port === 0 ? 12_000 + (listener.address.port % 16_000) : port;
-    } catch (error) {
-      if (!isFailure("port_in_use")(error)) throw error;
-      ctx.io.err(`note: port ${port} is taken on ${host}; choosing another\n`);
-    }
+/** Upstream's usual port, or a free one when something listens there already. */
+async function usualPort(host: string, ctx: CliContext): Promise<number> {
+  try {
+    const listener = await ctx.transport.listen({ host, port: DEFAULT_PEER_PORT }, (socket) => socket.destroy());
+    await listener.close();
+    return DEFAULT_PEER_PORT;
+  } catch (error) {
+    if (!isFailure("port_in_use")(error)) throw error;
+    ctx.io.err(`note: port ${DEFAULT_PEER_PORT} is taken on ${host}; choosing another\n`);
+    return await freePort(host, ctx.transport);
   }
-  return DEFAULT_PEER_PORT;
 }
 
 /** Waits for the time to pass, or for an interruption. */

@@ -11,11 +11,12 @@ import {
   testnet,
 } from "../../overlay/base/config.ts";
 import { type CoreConfig, readCoreConfig } from "../../overlay/base/core_config.ts";
-import { describeFailure, isFailure, OverlayError } from "../../overlay/base/errors.ts";
+import { describeFailure, OverlayError } from "../../overlay/base/errors.ts";
 import { LOCAL, type Network } from "../../overlay/base/networks.ts";
 import { DEFAULT_PEER_PORT, ipVersion, kindOfIp, parsePeerAddress } from "../../overlay/base/peer_address.ts";
 import type { PeerAddress } from "../../overlay/base/peer_address.ts";
 import { decodeNodeId, encodeNodeId } from "../../overlay/crypto/strkey.ts";
+import { freePort } from "../free_port.ts";
 import type { Identity } from "./identity.ts";
 import type { Transport } from "../../overlay/transport/transport.ts";
 import { networkOfFlagAndConfig, UsageError } from "../flags.ts";
@@ -212,26 +213,6 @@ async function listenChanges(text: string, transport: Transport, isLocal: boolea
   const at = listenAddress("--listen", text, { host, port: DEFAULT_PEER_PORT });
   if (at.port !== 0) return { listeningHost: at.host, listeningPort: at.port };
   return { listeningHost: at.host, listeningPort: await freePort(at.host, transport) };
-}
-
-/**
- * A port nobody listens on. The ones the system chooses it also gives to outgoing connections, at any moment until the node
- * listens; lower ones are left alone. @throws OverlayError `listen_failed`
- */
-async function freePort(host: string, transport: Transport): Promise<number> {
-  const portThatOpens = async (port: number) => {
-    const listener = await transport.listen({ host, port }, (socket) => socket.destroy());
-    await listener.close();
-    return listener.address.port;
-  };
-  for (let tries = 0;; tries++) {
-    const chosen = await portThatOpens(0);
-    try {
-      return await portThatOpens(12_000 + (chosen % 16_000));
-    } catch (error) {
-      if (tries >= 10 || !isFailure("port_in_use")(error)) throw error;
-    }
-  }
 }
 
 /** How many files this process may have open; undefined where the system does not say. Source: Linux, proc(5). */
